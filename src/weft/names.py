@@ -1,0 +1,58 @@
+"""From ids to kernel names and marks. Every name in the kernel is derived here, never invented later."""
+
+from __future__ import annotations
+
+import secrets
+from ipaddress import IPv4Address, IPv6Address
+
+SHORT = 12
+"""How many hex digits of an id name a thing to people and to the kernel (IFNAMSIZ allows 15 characters)."""
+
+LINK_GROUP = 0x77656674
+"""The group ("weft") every link of ours carries in the host's namespace: what bears it may be swept."""
+
+TABLE = "weft"
+"""The nftables table (family inet) that weft owns whole, in the host and inside each container."""
+
+NAMESERVER = IPv4Address("127.0.0.11")
+"""Where a container finds its DNS server."""
+
+NAMESERVER_PORT = 40053
+"""The port the server's sockets really have; rules in the namespace rewrite 53 to it and back, so that a
+container may run a server of its own on 0.0.0.0:53."""
+
+
+def new_id(beginning: str = "") -> str:
+    """A fresh id: 64 hex digits, as Docker's, the first of them given or not."""
+    return beginning + secrets.token_hex(32)[len(beginning) :]
+
+
+def short(ident: str) -> str:
+    return ident[:SHORT]
+
+
+def bridge(network_id: str) -> str:
+    return f"wb-{network_id[:SHORT]}"
+
+
+def veth(endpoint_id: str) -> str:
+    return f"wv-{endpoint_id[:SHORT]}"
+
+
+def is_ours(link: str) -> bool:
+    """Whether a link's name is of a form that only weft gives (the group must say so too)."""
+    return link.startswith(("wb-", "wv-"))
+
+
+def pin(run_dir: str, sandbox_id: str) -> str:
+    """The path at which a sandbox's network namespace is bound: its key."""
+    return f"{run_dir}/netns/{sandbox_id[:SHORT]}"
+
+
+def mac_of(address: IPv4Address | IPv6Address) -> str:
+    """A locally administered MAC derived from the address, so that a neighbour's stale cache entry is true.
+
+    IPv4 uses Docker's 02:42 prefix with the four bytes; IPv6 02:43 with the last four.
+    """
+    prefix = b"\x02\x42" if isinstance(address, IPv4Address) else b"\x02\x43"
+    return (prefix + address.packed[-4:]).hex(":")

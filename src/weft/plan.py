@@ -1,0 +1,223 @@
+"""What the kernel should hold, as data.
+
+A plan is a tuple of small frozen items in order of creation. Drivers compute plans and do no I/O; `kernel.linux`
+makes them so (`ensure`), takes them away (`remove`) and says what is not there (`missing`). An item describes itself
+as the commands a person would have typed.
+
+`netns` is the path of the namespace an item lives in; `HOST` ("") is the one weftd itself runs in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from weft.model import IPAddress, IPInterface, IPNetwork
+from weft.names import LINK_GROUP, NAMESERVER, TABLE
+
+HOST = ""
+
+Atom = str | int | IPAddress | IPNetwork
+
+
+def _in(netns: str, command: str) -> str:
+    return f"nsenter --net={netns} {command}" if netns else command
+
+
+@dataclass(frozen=True, slots=True)
+class Netns:
+    """A network namespace bound at `path`: a new one, or the one at `source`."""
+
+    path: str
+    source: str | None = None
+
+    def describe(self) -> tuple[str, ...]:
+        if self.source:
+            return (f"touch {self.path}", f"mount --bind {self.source} {self.path}")
+        return (f"touch {self.path}", f"unshare --net={self.path} true")
+
+
+@dataclass(frozen=True, slots=True)
+class Loopback:
+    """`lo` is up inside the namespace."""
+
+    netns: str
+
+    def describe(self) -> tuple[str, ...]:
+        return (_in(self.netns, "ip link set lo up"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A bridge in the host's namespace, up, marked with the link group, without multicast snooping.
+
+    No IPv6 address is made by the kernel itself (addr_gen_mode none) unless `ipv6`.
+    """
+
+    name: str
+    mac: str
+    mtu: int
+    ipv6: bool = False
+
+    def describe(self) -> tuple[str, ...]:
+        up = f"ip link set {self.name} up"
+        return (
+            f"ip link add {self.name} address {self.mac} mtu {self.mtu} group {LINK_GROUP} type bridge "
+            "mcast_snooping 0",
+            *(() if self.ipv6 else (f"ip link set {self.name} addrgenmode none",)),
+            up,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Veth:
+    """A pair: `name` in the host's namespace, a port of `master`; `peer` inside `netns`, born there; both up."""
+
+    name: str
+    master: str
+    netns: str
+    peer: str
+    mac: str
+    """The peer's."""
+    mtu: int
+    isolated: bool = False
+    """As a bridge port it cannot talk to other isolated ports (`--icc=false`)."""
+
+    def describe(self) -> tuple[str, ...]:
+        isolated = (f"bridge link set dev {self.name} isolated on",) if self.isolated else ()
+        return (
+            f"ip link add {self.name} mtu {self.mtu} group {LINK_GROUP} type veth "
+            f"peer name {self.peer} address {self.mac} mtu {self.mtu} netns {self.netns}",
+            f"ip link set {self.name} addrgenmode none master {self.master} up",
+            *isolated,
+            _in(self.netns, f"ip link set {self.peer} addrgenmode none up"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address on a link. IPv6 ones skip duplicate address detection: weft itself sees to it."""
+
+    netns: str
+    link: str
+    address: IPInterface
+
+    def describe(self) -> tuple[str, ...]:
+        nodad = " nodad" if self.address.version == 6 else ""
+        return (_in(self.netns, f"ip address add {self.address} dev {self.link}{nodad}"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route through `link`, by way of `via` if given."""
+
+    netns: str
+    destination: IPNetwork
+    link: str
+    via: IPAddress | None = None
+
+    def describe(self) -> tuple[str, ...]:
+        family = "-6 " if self.destination.version == 6 else ""
+        target = "default" if self.destination.prefixlen == 0 else str(self.destination)
+        via = f" via {self.via}" if self.via else ""
+        return (_in(self.netns, f"ip {family}route replace {target}{via} dev {self.link}"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl:
+    """A switch of the kernel. Host-wide ones are set if they differ, said aloud, and never taken back."""
+
+    netns: str
+    key: str
+    """Dotted, a '.' inside a link's name written '/': sysctl(8)."""
+    value: str
+    reason: str
+
+    def describe(self) -> tuple[str, ...]:
+        return (_in(self.netns, f"sysctl -w {self.key}={self.value}") + f"  # {self.reason}",)
+
+
+@dataclass(frozen=True, slots=True)
+class NftElement:
+    """One element of a set or map of the host's `table inet weft`."""
+
+    name: str
+    """The set's or map's name."""
+    key: tuple[Atom, ...]
+    value: tuple[Atom, ...] | None = None
+
+    def describe(self) -> tuple[str, ...]:
+        return (f"nft add element inet {TABLE} {self.name} '{{ {self.text()} }}'",)
+
+    def text(self) -> str:
+        """The element as nft writes it: `tcp . 80 : 172.18.0.2 . 8080`."""
+        key = " . ".join(_atom(a) for a in self.key)
+        return key if self.value is None else f"{key} : {' . '.join(_atom(a) for a in self.value)}"
+
+
+def _atom(value: Atom) -> str:
+    # An interface's name is quoted, or nft may read it as a number or keyword; protocols are keywords.
+    if isinstance(value, str) and value not in ("tcp", "udp", "sctp"):
+        return f'"{value}"'
+    return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxTable:
+    """The tables `ip weft` and `ip6 weft` inside a container: DNS to our sockets, no IPv6 where none was asked for.
+
+    Port 53 of 127.0.0.11 is rewritten to `dns_port` and back without connection tracking. With `ipv6` only router
+    advertisements and redirects are refused; without, all IPv6 from outside is. Two families, so that an IPv4 packet
+    from outside meets no rule.
+    """
+
+    netns: str
+    dns_port: int
+    ipv6: bool
+
+    def describe(self) -> tuple[str, ...]:
+        rules = [
+            f"add table ip {TABLE}",
+            f"add chain ip {TABLE} dns {{ type filter hook output priority raw; }}",
+            f'add rule ip {TABLE} dns oifname != "lo" return',
+        ]
+        for proto in ("udp", "tcp"):
+            there = f"ip daddr {NAMESERVER} {proto} dport 53 {proto} dport set {self.dns_port} notrack"
+            back = f"ip saddr {NAMESERVER} {proto} sport {self.dns_port} {proto} sport set 53 notrack"
+            rules += [f"add rule ip {TABLE} dns {rule}" for rule in (there, back)]
+        rules.append(f"add table ip6 {TABLE}")
+        rules.append(f"add chain ip6 {TABLE} ipv6 {{ type filter hook prerouting priority raw; }}")
+        refused = ("icmpv6 type nd-router-advert ", "icmpv6 type nd-redirect ") if self.ipv6 else ("",)
+        rules += [f'add rule ip6 {TABLE} ipv6 iifname != "lo" {match}drop' for match in refused]
+        return tuple(_in(self.netns, f"nft '{rule}'") for rule in rules)
+
+
+Item = Netns | Loopback | Bridge | Veth | Address | Route | Sysctl | NftElement | SandboxTable
+Plan = tuple[Item, ...]
+
+
+def describe(plan: Plan) -> tuple[str, ...]:
+    """The commands that would build the plan by hand, in order."""
+    return tuple(line for item in plan for line in item.describe())
+
+
+def identity(item: Item) -> tuple[object, ...]:
+    """What makes two items the same thing, possibly in different states: a map's element by its key, say."""
+    match item:
+        case NftElement(name=name, key=key):
+            return (NftElement, name, key)
+        case Route(netns=netns, destination=destination):
+            return (Route, netns, destination)
+        case SandboxTable(netns=netns):
+            return (SandboxTable, netns)
+        case Veth(name=name) | Bridge(name=name):
+            return (type(item), name)
+        case Sysctl(netns=netns, key=switch):
+            return (Sysctl, netns, switch)
+        case _:
+            return (item,)
+
+
+def superseded(old: Plan, new: Plan) -> Plan:
+    """The items of the old plan that the new one has no more, in any state: what to remove after ensuring the new."""
+    kept = {identity(item) for item in new}
+    return tuple(item for item in old if identity(item) not in kept)
