@@ -1,0 +1,117 @@
+"""The host's `table inet weft`: its chains and empty sets, as nft reads them.
+
+Theory of operation. Everything is refused unless one of these holds, asked in this order in `forward`:
+the user's own rules decided; the flow is established; both ends are on one network; the packet was published
+(its destination was rewritten by `publish`). What does not touch a bridge of weft's is none of our business, except
+that a host which routed nothing before weft came (`closed`) goes on routing nothing else.
+
+Two things must happen before that, in `raw-prerouting`: a packet from outside that is addressed to a container
+directly is dropped before it costs a connection tracking entry, and nobody reaches the host's loopback over a wire,
+though the bridges have route_localnet (which 127.0.0.1:port of a published port needs for its answers), and others may
+have it too: somebody else's proxy would open the sockets of the relay.
+
+`publish` never rewrites a packet to 127.0.0.0/8 that arrived from a wire: rewriting comes before the kernel's own
+check for such packets and would defeat it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from weft.firewall.layout import SETS, SetLayout
+from weft.names import TABLE
+
+_CHAINS = """\
+	chain raw-prerouting {
+		type filter hook prerouting priority raw; policy accept;
+		iifname "lo" return
+		ip daddr 127.0.0.0/8 drop comment "the host's loopback is reached from no wire"
+		iifname @bridges return
+		ip daddr @subnets4 drop comment "no container address is reached from outside"
+		ip6 daddr @subnets6 drop comment "no container address is reached from outside"
+	}
+
+	chain nat-prerouting {
+		type nat hook prerouting priority dstnat; policy accept;
+		ip daddr 127.0.0.0/8 return comment "never from a wire"
+		fib daddr type local jump publish
+	}
+
+	chain nat-output {
+		type nat hook output priority -100; policy accept;
+		ip6 daddr ::1 return comment "the relay serves ::1"
+		fib daddr type local jump publish
+	}
+
+	chain publish {
+		dnat ip to ip daddr . meta l4proto . th dport map @addr_ports4
+		dnat ip6 to ip6 daddr . meta l4proto . th dport map @addr_ports6
+		dnat ip to meta l4proto . th dport map @ports4
+		dnat ip6 to meta l4proto . th dport map @ports6
+	}
+
+	chain nat-postrouting {
+		type nat hook postrouting priority srcnat; policy accept;
+		iifname @bridges oifname @bridges ct status dnat masquerade comment "answers must come back through the host"
+		ip saddr 127.0.0.0/8 oifname @bridges masquerade comment "127.0.0.1 is nobody to a container"
+		iifname @outbound oifname != @bridges masquerade
+	}
+
+	chain forward {
+		type filter hook forward priority filter; policy accept;
+		jump user
+		ct state established,related accept
+		iifname . oifname @same accept comment "one network"
+		iifname @internal drop
+		oifname @internal drop
+		oifname @bridges ct status dnat accept comment "a published port"
+		oifname @bridges drop comment "everything else stays out"
+		iifname @bridges ct state invalid drop comment "would leave without being masqueraded"
+%(closed)s	}
+
+	chain user {
+%(user)s	}
+"""
+
+# Reports of multicast listeners and router solicitations would be flooded to every port: n joins cost n * n frames.
+_BRIDGE_TABLE = """\
+add table bridge weft
+delete table bridge weft
+"""
+
+_BRIDGE_RULES = """\
+table bridge weft {
+	chain prerouting {
+		type filter hook prerouting priority filter; policy accept;
+		iifname "wv-*" icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, \
+nd-router-solicit, mld2-listener-report } drop
+	}
+}
+"""
+
+
+def ruleset(*, closed: Sequence[int] = (), user_rules: Sequence[str] = (), ipv6: bool = False) -> str:
+    """Text for nft: the tables with empty sets.
+
+    `closed` lists the IP versions for which forwarding between interfaces that are not weft's is refused: those for
+    which weft itself turned forwarding on. `user_rules` go first in `forward`. `ipv6`: some network has it.
+    """
+    shut = "".join(
+        f'\t\tmeta nfproto ipv{version} iifname != @bridges drop comment "this host routed nothing before weft came"\n'
+        for version in closed
+    )
+    chains = _CHAINS % {"closed": shut, "user": "".join(f"\t\t{rule}\n" for rule in user_rules)}
+    sets = "\n".join(_declare(name, layout) for name, layout in SETS.items())
+    table = f"table inet {TABLE} {{\n{sets}\n{chains}}}\n"
+    return table + _BRIDGE_TABLE + (_BRIDGE_RULES if ipv6 else "")
+
+
+def _declare(name: str, layout: SetLayout) -> str:
+    lines = [f"type {' . '.join(layout.key)}"]
+    if layout.value:
+        lines[0] += f" : {' . '.join(layout.value)}"
+    if layout.interval:
+        lines.append("flags interval")
+    lines.append(f'comment "{layout.comment}"')
+    body = "".join(f"\t\t{line};\n" for line in lines)
+    return f"\t{'map' if layout.value else 'set'} {name} {{\n{body}\t}}\n"
