@@ -1,0 +1,120 @@
+"""The bridge driver: a Linux bridge per network, a veth pair per endpoint, the host as router.
+
+Options are read under Docker's names and short ones of our own; see docs/bridge.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_interface
+
+from weft import names
+from weft.drivers.driver import subnets_of
+from weft.errors import Invalid
+from weft.fields import read_bool, read_int
+from weft.firewall.elements import network_elements
+from weft.model import Endpoint, Network, Sandbox
+from weft.plan import HOST, Address, Bridge, Plan, Sysctl, Veth
+
+_LINK_LOCAL = ip_interface("fe80::1/64")
+
+_DOCKER = "com.docker.network.bridge."
+_SPELLINGS = {
+    "mtu": "mtu",
+    "com.docker.network.driver.mtu": "mtu",
+    "icc": "icc",
+    f"{_DOCKER}enable_icc": "icc",
+    "masquerade": "masquerade",
+    f"{_DOCKER}enable_ip_masquerade": "masquerade",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    mtu: int = 1500
+    icc: bool = True
+    """Whether containers on the network reach each other."""
+    masquerade: bool = True
+    """Whether packets leave the host under the host's address."""
+
+
+class BridgeDriver:
+    name = "bridge"
+
+    def accept(self, options: Mapping[str, str]) -> None:
+        read_options(options)
+
+    def link(self, network: Network) -> str | None:
+        return names.bridge(network.id)
+
+    def network(self, network: Network) -> Plan:
+        options = read_options(network.options)
+        bridge = names.bridge(network.id)
+        gateways = [
+            Address(HOST, bridge, ip_interface(f"{pool.gateway}/{pool.subnet.prefixlen}"))
+            for pool in network.pools
+            if pool.gateway is not None
+        ]
+        elements = network_elements(
+            bridge,
+            subnets_of(network),
+            internal=network.internal,
+            masquerade=options.masquerade,
+            icc=options.icc,
+        )
+        if network.pool6 is not None:
+            # What the host forwards to a container is preceded by a neighbour solicitation, which takes the bridge's
+            # link-local address for its source, and is not even sent where there is none.
+            gateways.append(Address(HOST, bridge, _LINK_LOCAL))
+        return (*elements, Bridge(bridge, bridge_mac(network), options.mtu), *gateways, *_switches(network, bridge))
+
+    def endpoint(self, network: Network, endpoint: Endpoint, sandbox: Sandbox) -> Plan:
+        options = read_options(network.options)
+        pair = Veth(
+            name=names.veth(endpoint.id),
+            master=names.bridge(network.id),
+            netns=sandbox.key,
+            peer=endpoint.ifname,
+            mac=endpoint.mac,
+            mtu=options.mtu,
+            isolated=not options.icc,
+        )
+        return (pair, *(Address(sandbox.key, endpoint.ifname, address) for address in endpoint.addresses))
+
+
+def read_options(raw: Mapping[str, str]) -> Options:
+    """Raises Invalid, naming the option and, if it is unknown, those there are."""
+    read: dict[str, str] = {}
+    for key, value in raw.items():
+        known = _SPELLINGS.get(key)
+        if known is None:
+            short = ", ".join(sorted(set(_SPELLINGS.values())))
+            raise Invalid(f"unknown option {key!r} for driver bridge; it knows {short}")
+        if known in read:
+            raise Invalid(f"option {key!r} says again what another spelling of {known!r} said")
+        read[known] = value
+    return Options(
+        mtu=read_int("option mtu", read.get("mtu", "1500"), low=68, high=65535),
+        icc=read_bool("option icc", read.get("icc", "true")),
+        masquerade=read_bool("option masquerade", read.get("masquerade", "true")),
+    )
+
+
+def bridge_mac(network: Network) -> str:
+    """A fixed MAC: without one a bridge takes the lowest of its ports' and changes it as they come and go."""
+    return (b"\x02\x77" + bytes.fromhex(network.id[:8])).hex(":")
+
+
+def _switches(network: Network, bridge: str) -> Plan:
+    """The host-wide and per-bridge switches that the network needs."""
+    items: list[Sysctl] = []
+    if network.pool4 is not None:
+        items.append(
+            Sysctl(HOST, f"net.ipv4.conf.{bridge}.route_localnet", "1", "127.0.0.1:port reaches published ports")
+        )
+        if not network.internal:
+            items.append(Sysctl(HOST, "net.ipv4.ip_forward", "1", "containers reach beyond the host"))
+    if network.pool6 is not None and not network.internal:
+        items.append(Sysctl(HOST, "net.ipv6.conf.all.forwarding", "1", "containers reach beyond the host"))
+    return tuple(items)
