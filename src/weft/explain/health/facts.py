@@ -1,0 +1,130 @@
+"""What is read of a host to judge it. Absent things are absent here, too: nothing is guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from weft.model import IPAddress, IPNetwork, Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """Something that the kernel was asked to make, in a namespace of its own that was thrown away."""
+
+    name: str
+    """In words: "bridges"."""
+    module: str
+    """The kernel's module that has it."""
+    refused: str
+    """The kernel's words; empty if it can do it."""
+    needed: bool
+    """False: weft works without, in most of its parts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    name: str
+    group: int
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultRoute:
+    """A way out of the host."""
+
+    version: int
+    link: str
+    advertised: bool = False
+    """Learned from a router's advertisement by the kernel itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRoute:
+    destination: IPNetwork
+    link: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """A base chain of somebody else's that sees packets which the host forwards or receives."""
+
+    family: str
+    table: str
+    name: str
+    hook: Literal["forward", "input"]
+    closed: Literal["", "drop", "reject"]
+    """What becomes of a packet that no rule of it accepts; empty: it passes."""
+    admits_in: tuple[str, ...] = ()
+    """Links, or beginnings of links' names with "*", from which a rule accepts everything."""
+    admits_out: tuple[str, ...] = ()
+    """Likewise to which."""
+    admits_published: bool = False
+    """A rule accepts whatever had its destination rewritten: published ports."""
+    siblings: frozenset[str] = frozenset()
+    """The names of all chains of the table: they tell whose it is."""
+    legacy: bool = False
+    """Not of nftables, but of its predecessor, where only the policy can be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    features: tuple[Feature, ...] = ()
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    """Key to value; what the kernel does not have is not here."""
+    links: tuple[Link, ...] = ()
+    addresses: tuple[IPAddress, ...] = ()
+    """The host's own."""
+    default_routes: tuple[DefaultRoute, ...] = ()
+    routes: tuple[HostRoute, ...] = ()
+    """All but default ones and weft's own."""
+    chains: tuple[Chain, ...] = ()
+    unread_chains: str = ""
+    """Why other tools' chains could not be read; empty if they could."""
+    nameservers: tuple[str, ...] = ()
+    """Upstream servers, of the host or of weft's settings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkUse:
+    """A network as far as the host's health is concerned."""
+
+    network: Network
+    link: str | None
+    """Its link on the host."""
+    mtu: int
+    members: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What the kernel does not hold of a record's plan."""
+
+    owner: str
+    """In words: "container web"."""
+    items: tuple[str, ...]
+    """In words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnFacts:
+    """weft's own state."""
+
+    networks: tuple[NetworkUse, ...] = ()
+    containers: int = 0
+    losses: tuple[Loss, ...] = ()
+    lost_namespaces: tuple[str, ...] = ()
+    """Names of containers whose namespace is gone."""
+    firewall: bool = True
+    """Whether `table inet weft` is as it should be."""
+    refused_rules: str = ""
+    """Why the user's own rules, as they are in their file now, are not in force; empty if they are."""
+    leftovers: tuple[str, ...] = ()
+    """What bears weft's mark and no record asks for."""
+    resolver_pid: int | None = None
+    """None: there is no such process."""
+    counters: Mapping[str, int] = field(default_factory=dict)
+    """What the name server has counted since it started (docs/dns.md); empty if it does not say."""
+    silent: str = ""
+    """The container in which the name server was asked and did not answer; empty if it did, or was not asked."""

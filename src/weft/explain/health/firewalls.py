@@ -1,0 +1,127 @@
+"""Other tools' firewalls. A packet must pass every chain of a hook: what weft accepts, another may still drop.
+
+Nothing of theirs is ever changed by weft. What would admit the containers is said, in the tool's own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+from weft.explain.health.facts import Chain, HostFacts, OwnFacts
+from weft.explain.health.finding import Finding, fine
+
+_IN, _OUT = 'iifname "wb-*"', 'oifname "wb-*"'
+_ANY_BRIDGE = "wb-*"
+
+
+def check_forward_chains(host: HostFacts, own: OwnFacts) -> list[Finding]:
+    if host.unread_chains:
+        return [
+            Finding(
+                check="other-firewalls",
+                subject="host",
+                level="note",
+                what=f"other tools' rules could not be read: {host.unread_chains}",
+                why="If one of them drops forwarded packets, containers reach nothing beyond the host.",
+                mend=("nft list ruleset",),
+            )
+        ]
+    shut = shut_chains(host, _bridges(own))
+    if not shut:
+        return [fine("other-firewalls", "host", "no other firewall drops what the containers send or receive")]
+    return [in_the_way(chain, host, hurts=bool(own.networks)) for chain in shut]
+
+
+def _bridges(own: OwnFacts) -> list[str]:
+    return [use.link for use in own.networks if use.link] or [_ANY_BRIDGE]
+
+
+def shut_chains(host: HostFacts, bridges: Sequence[str]) -> list[Chain]:
+    """The chains of others that drop what is forwarded from or to one of the bridges."""
+    return [chain for chain in host.chains if chain.hook == "forward" and not _admits(chain, bridges)]
+
+
+def _admits(chain: Chain, bridges: Sequence[str]) -> bool:
+    if not chain.closed:
+        return True
+    into = chain.admits_published or _covers(chain.admits_out, bridges)
+    return into and _covers(chain.admits_in, bridges)
+
+
+def _covers(patterns: Sequence[str], bridges: Sequence[str]) -> bool:
+    return all(any(fnmatchcase(bridge, pattern) for pattern in patterns) for bridge in bridges)
+
+
+def in_the_way(chain: Chain, host: HostFacts, *, hurts: bool) -> Finding:
+    """`hurts`: there are containers already that suffer from it."""
+    tool = tool_of(chain)
+    where = f"chain {chain.name} of table {chain.family} {chain.table}"
+    bridged = host.sysctls.get("net.bridge.bridge-nf-call-iptables") == "1" and chain.family in ("ip", "inet")
+    why = (
+        "A forwarded packet has to pass every chain on its way; what weft accepts, this one drops. Containers do not "
+        "reach the outside, and published ports are not reached."
+    )
+    if bridged:
+        why += " As bridge-nf-call-iptables is 1, it even sees frames between containers of one network."
+    return Finding(
+        check="other-firewalls",
+        subject="host",
+        level="error" if hurts else "warning",
+        what=f"{tool or 'another firewall'} {chain.closed}s forwarded packets ({where})",
+        why=why,
+        mend=tuple(_mend(chain, tool)),
+    )
+
+
+def tool_of(chain: Chain) -> str:
+    """Whose chain it is, as its table's other chains tell; empty if they do not."""
+    if chain.table == "firewalld":
+        return "firewalld"
+    if any(name.startswith(("ufw-", "ufw6-")) for name in chain.siblings):
+        return "ufw"
+    if "DOCKER-USER" in chain.siblings or chain.table.startswith("docker-"):
+        return "Docker"
+    if chain.legacy:
+        return "iptables-legacy"
+    if chain.family in ("ip", "ip6") and chain.table == "filter" and chain.name.isupper():
+        return "iptables"
+    return ""
+
+
+def _mend(chain: Chain, tool: str) -> Iterable[str]:
+    program = ("ip6tables" if chain.family == "ip6" else "iptables") + ("-legacy" if chain.legacy else "")
+    match tool:
+        case "firewalld":
+            return ("firewall-cmd --permanent --zone=trusted --add-interface=wb-+", "firewall-cmd --reload")
+        case "ufw":
+            return ("ufw route allow in on wb-+", "ufw route allow out on wb-+")
+        case "Docker" if "DOCKER-USER" in chain.siblings:
+            return _iptables(program, "DOCKER-USER")
+        case "iptables" | "iptables-legacy":
+            return _iptables(program, "FORWARD")
+    place = f"{chain.family} {chain.table} {chain.name}"
+    return (f"nft insert rule {place} '{_IN} accept'", f"nft insert rule {place} '{_OUT} accept'")
+
+
+def _iptables(program: str, chain: str) -> Iterable[str]:
+    # iptables writes "any link whose name begins so" with a plus sign.
+    return (f"{program} -I {chain} -i wb-+ -j ACCEPT", f"{program} -I {chain} -o wb-+ -j ACCEPT")
+
+
+def check_input_chains(host: HostFacts, own: OwnFacts) -> list[Finding]:
+    bridges = _bridges(own)
+    shut = [c for c in host.chains if c.hook == "input" and c.closed and not _covers(c.admits_in, bridges)]
+    if not shut:
+        return []
+    tools = sorted({tool_of(chain) or f"table {chain.family} {chain.table}" for chain in shut})
+    return [
+        Finding(
+            check="host-services",
+            subject="host",
+            level="note",
+            what=f"containers do not reach services of the host itself, unless {' and '.join(tools)} admits them",
+            why="Packets to the host's own addresses are dropped by default (hook input). Networks, names and "
+            "published ports do not depend on it; programs on the host that containers shall reach do.",
+        )
+    ]

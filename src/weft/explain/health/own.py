@@ -1,0 +1,138 @@
+"""Checks of weft's own state. All that is wrong here, `weft doctor --fix` puts right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from weft.explain.health.facts import HostFacts, OwnFacts
+from weft.explain.health.finding import Finding, fine
+
+_FIX = ("weft doctor --fix",)
+_SHOWN = 3
+_ENOUGH = 10
+"""Questions, before it is worth a word that few of them were answered."""
+
+
+def check_records(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
+    for loss in own.losses:
+        yield Finding(
+            check="records",
+            subject="weft",
+            level="error",
+            what=f"{loss.owner} lacks {_shown(loss.items)}",
+            why="The records ask for it and the kernel does not have it: something else took it away or changed it.",
+            mend=_FIX,
+            fixable=True,
+        )
+    for name in own.lost_namespaces:
+        yield Finding(
+            check="records",
+            subject="weft",
+            level="warning",
+            what=f"the network namespace of container {name} is gone",
+            why="Its interfaces went with it. What remains is a record.",
+            mend=(f"weft rm -f {name}",),
+        )
+    if not own.losses and not own.lost_namespaces:
+        networks, containers = len(own.networks), own.containers
+        yield fine(
+            "records",
+            "weft",
+            f"the kernel holds what the records ask for: {networks} networks, {containers} containers",
+        )
+
+
+def check_table(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
+    if own.firewall:
+        yield fine("firewall", "weft", "table inet weft is as weft wrote it")
+        return
+    yield Finding(
+        check="firewall",
+        subject="weft",
+        level="error",
+        what="table inet weft is gone, or is not as weft wrote it",
+        why="It decides what reaches the containers. weft looks at it at every change and puts it back; if it stays "
+        "so, nft refuses it: see weftd's log, and the rules in forward.nft if you have any.",
+        mend=_FIX,
+        fixable=True,
+    )
+
+
+def check_rules(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
+    if own.refused_rules:
+        yield Finding(
+            check="rules",
+            subject="weft",
+            level="warning",
+            what=f"rules of your own are not in force: {own.refused_rules}",
+            why="Until nft understands the file, the rules that it held before stay in force.",
+        )
+
+
+def check_leftovers(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
+    if not own.leftovers:
+        yield fine("leftovers", "weft", "nothing bears weft's mark that no record asks for")
+        return
+    yield Finding(
+        check="leftovers",
+        subject="weft",
+        level="warning",
+        what=f"{len(own.leftovers)} things bear weft's mark, but no record asks for them: {_shown(own.leftovers)}",
+        why="They do nothing but take up names and memory.",
+        mend=_FIX,
+        fixable=True,
+    )
+
+
+def check_resolver(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
+    if own.resolver_pid is None or own.silent:
+        where = f"does not answer in container {own.silent}" if own.silent else "does not run"
+        yield Finding(
+            check="resolver",
+            subject="weft",
+            level="error",
+            what=f"weft's name server {where}",
+            why="Containers resolve no names.",
+            mend=_FIX,
+            fixable=True,
+        )
+        return
+    yield fine("resolver", "weft", f"the name server answers (process {own.resolver_pid}){_counted(own.counters)}")
+
+
+def _counted(counters: Mapping[str, int]) -> str:
+    shown = ("queries", "local", "cached", "forwarded", "failed", "refused")
+    return f"; so far {', '.join(f'{counters[name]} {name}' for name in shown if name in counters)}" if counters else ""
+
+
+def check_upstream(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
+    forwarded, failed = own.counters.get("forwarded", 0), own.counters.get("failed", 0)
+    if forwarded >= _ENOUGH and failed * 2 > forwarded:
+        servers = ", ".join(host.nameservers) or "other servers"
+        yield Finding(
+            check="upstream",
+            subject="host",
+            level="warning",
+            what=f"of {forwarded} names asked of {servers}, {failed} had no answer",
+            why="Containers resolve each other's names, and few others. Either the servers are out of reach from this "
+            "host, or they were (weft counts from the start of its name server).",
+            mend=("dig @SERVER example.com", "echo 'dns = [\"ADDRESS\"]' >> /etc/weft/weft.toml  # and restart weftd"),
+        )
+
+
+def check_resolver_errors(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
+    errors = own.counters.get("errors", 0)
+    if errors:
+        yield Finding(
+            check="resolver-errors",
+            subject="weft",
+            level="warning",
+            what=f"weft's name server has met {errors} errors that it did not expect",
+            why="It goes on, but somebody may not have had an answer. Each is in its log (resolver.log).",
+            mend=("tail /run/weft/resolver.log",),
+        )
+
+
+def _shown(items: Sequence[str]) -> str:
+    shown = ", ".join(items[:_SHOWN])
+    return f"{shown} and {len(items) - _SHOWN} more" if len(items) > _SHOWN else shown

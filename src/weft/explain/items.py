@@ -1,0 +1,150 @@
+"""Items of a plan in words: what each is, and what it is there for."""
+
+from __future__ import annotations
+
+from weft.explain.explanation import Drift, Line, state_of
+from weft.firewall.layout import SETS
+from weft.names import NAMESERVER
+from weft.plan import (
+    HOST,
+    Address,
+    Atom,
+    Bridge,
+    Item,
+    Loopback,
+    Netns,
+    NftElement,
+    Route,
+    SandboxTable,
+    Sysctl,
+    Veth,
+)
+
+_ELEMENTS = {
+    "bridges": "Says that the bridge is weft's: what is forwarded to it, and allowed by nothing else, is dropped.",
+    "internal": "The network is internal: nothing leads out of it, and nothing into it.",
+    "outbound": "Packets that leave the host from this bridge carry the host's address (masquerade), because nobody "
+    "outside knows the way to the containers' own.",
+    "same": "What is forwarded from this bridge to this bridge may pass: containers of one network reach each other.",
+    "subnets4": "A packet from outside that is addressed to a container directly is dropped on arrival: only "
+    "published ports lead in.",
+    "subnets6": "A packet from outside that is addressed to a container directly is dropped on arrival: only "
+    "published ports lead in.",
+}
+
+
+def item_line(item: Item, drift: Drift, *, why: str = "") -> Line:
+    """The line of an item, checked; `why` where the context knows better what it is there for."""
+    state, found = state_of(item, drift)
+    text, purpose = wording(item)
+    return Line(text=text, why=why or purpose, state=state, found=found, commands=item.describe())
+
+
+def wording(item: Item) -> tuple[str, str]:
+    """What an item is, and what for."""
+    match item:
+        case Netns(path=path, source=source):
+            return _namespace(path, source)
+        case Loopback():
+            return "lo is up", "Programs inside reach each other over 127.0.0.1."
+        case Bridge(name=name, mac=mac, mtu=mtu):
+            text = f"bridge {name} (MAC {mac}, MTU {mtu})"
+            return (
+                text,
+                "A switch made of software. Every container of the network is plugged into it, and so is the host.",
+            )
+        case Veth():
+            return _pair(item)
+        case Address():
+            return _address(item)
+        case Route():
+            return _route(item)
+        case Sysctl(key=key, value=value, reason=reason):
+            return f"{key} = {value}", f"A switch of the kernel, set so that {reason}."
+        case NftElement():
+            return _element(item)
+        case SandboxTable():
+            return _sandbox_table(item)
+
+
+def _namespace(path: str, source: str | None) -> tuple[str, str]:
+    if source:
+        return f"{path}, bound from {source}", (
+            "Somebody else made this network stack; the second name keeps it within weft's reach."
+        )
+    return path, (
+        "A network stack of its own: interfaces, addresses, routes, sockets and firewall that nobody else sees. A file "
+        "is bound to it, so that it lives on while no process is in it."
+    )
+
+
+def _pair(pair: Veth) -> tuple[str, str]:
+    text = f"{pair.peer} ↔ {pair.name}, a port of {pair.master} (MAC {pair.mac}, MTU {pair.mtu})"
+    why = (
+        "A cable with two ends: what goes in at the end inside comes out at the end on the host, which is plugged into "
+        "the bridge."
+    )
+    if pair.isolated:
+        why += " The port is isolated: it passes frames to and from the host, but not to the other containers."
+    return text, why
+
+
+def _address(item: Address) -> tuple[str, str]:
+    text = f"address {item.address} on {item.link}"
+    if item.netns == HOST:
+        return text, "The host's own address on the network: the containers' way out, and the host's way to them."
+    return text, (
+        "With it comes a route: whoever has an address in the same subnet is next door and is asked for its MAC, by "
+        "ARP or (IPv6) neighbour discovery. No router is needed."
+    )
+
+
+def _route(item: Route) -> tuple[str, str]:
+    target = "default" if item.destination.prefixlen == 0 else str(item.destination)
+    family = " (IPv6)" if item.destination.version == 6 and target == "default" else ""
+    via = f" via {item.via}" if item.via else ""
+    why = "The way to these addresses."
+    if target == "default":
+        why = "Whatever is not next door goes to the host's address on that network, and the host passes it on."
+    return f"{target}{family}{via} dev {item.link}", why
+
+
+def _element(item: NftElement) -> tuple[str, str]:
+    layout = SETS.get(item.name)
+    kind = "map" if item.value is not None else "set"
+    text = f"{kind} {item.name} has {item.text()}"
+    if item.value is not None and "ports" in item.name:
+        return _published(item)
+    return text, _ELEMENTS.get(item.name, f"{layout.comment.capitalize()}." if layout and layout.comment else "")
+
+
+def _published(item: NftElement) -> tuple[str, str]:
+    """An element of ports4/6 (protocol, port) or addr_ports4/6 (address, protocol, port)."""
+    assert item.value is not None
+    *host, proto, port = item.key
+    address, container_port = item.value
+    version = item.name[-1]
+    where = _socket(host[0], port) if host else f"port {port}"
+    which = "" if host else f" of every IPv{version} address of the host"
+    return (
+        f"{where}/{proto}{which} → {_socket(address, container_port)}",
+        "An entry of a map in which one rule looks up every new connection: the destination is rewritten (DNAT), and "
+        "the answers are rewritten back by themselves.",
+    )
+
+
+def _socket(address: Atom, port: Atom) -> str:
+    return f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
+
+
+def _sandbox_table(item: SandboxTable) -> tuple[str, str]:
+    ipv6 = (
+        "Router advertisements are refused: its addresses come from weft."
+        if item.ipv6
+        else ("IPv6 from outside is refused: the container has no IPv6 address.")
+    )
+    return (
+        f"tables ip weft and ip6 weft inside: {NAMESERVER}:53 is really port {item.dns_port}",
+        "weft's name server listens in here, on another port, so that 53 is free for a server of the container's own; "
+        f"two rules rewrite the port on the way there and back. {ipv6}",
+    )

@@ -1,0 +1,319 @@
+"""The ways that packets take, by their two ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from weft.explain.health.facts import HostFacts
+from weft.explain.reach import steps
+from weft.explain.reach.facts import Party, Reach, ReachFacts, Step, reach
+from weft.model import Endpoint, IPAddress, Network, PortBinding
+from weft.plan import Address, Bridge, NftElement, Veth
+
+
+def walk(facts: ReachFacts) -> Reach:
+    found = [*steps.ended(facts.source), *steps.ended(facts.target)]
+    return reach(facts, found or list(_walk(facts)))
+
+
+def _walk(facts: ReachFacts) -> Iterator[Step]:
+    match facts.source.kind, facts.target.kind:
+        case "container", "container":
+            yield from _between_containers(facts)
+        case "container", "host":
+            yield from _to_host(facts)
+        case "container", "outside":
+            yield from _to_outside(facts)
+        case "host", "container":
+            yield from _from_host(facts)
+        case "outside", "container":
+            yield from _from_outside(facts)
+        case _:
+            yield Step(holds="perhaps", text="weft has no part in it: neither end is a container")
+
+
+# From one container to another
+
+
+def _between_containers(facts: ReachFacts) -> Iterator[Step]:
+    source, target = facts.source, facts.target
+    if source.sandbox == target.sandbox:
+        yield Step(holds="yes", text="a container reaches itself over lo, whatever its networks")
+        yield from _arrived(facts, (*target.addresses, *_loopback(facts)))
+        return
+    pairs = _shared(facts)
+    if not pairs:
+        yield _strangers(facts)
+        return
+    if facts.asked.name:
+        yield steps.resolves(facts, target.addresses)
+    network, own, other = pairs[0]
+    version = _version(facts, other)
+    subnet = next((str(p.subnet) for p in network.pools if p.subnet.version == version), "")
+    yield Step(holds="yes", text=f"both are on network {network.name}, next door to each other ({subnet})")
+    yield steps.interface(source, own, network, facts)
+    yield steps.interface(target, other, network, facts)
+    yield from _let_talk(network, version, facts)
+    yield from _arrived(facts, tuple(interface.ip for interface in other.addresses))
+
+
+def _shared(facts: ReachFacts) -> list[tuple[Network, Endpoint, Endpoint]]:
+    """The networks that both are on, the one that the packet would take first."""
+    pairs = [
+        (facts.networks[own.network], own, other)
+        for own in facts.source.endpoints
+        for other in facts.target.endpoints
+        if own.network == other.network
+    ]
+    wanted = {facts.asked.address} if facts.asked.address else set(facts.answers or ())
+    return sorted(pairs, key=lambda pair: not wanted & {interface.ip for interface in pair[2].addresses})
+
+
+def _version(facts: ReachFacts, endpoint: Endpoint) -> int:
+    if facts.asked.address:
+        return facts.asked.address.version
+    return 4 if endpoint.ipv4 else 6
+
+
+def _strangers(facts: ReachFacts) -> Step:
+    source, target = facts.source, facts.target
+    names = ", ".join(facts.networks[endpoint.network].name for endpoint in target.endpoints) or "none"
+    published = [b for b in _bindings(target) if facts.asked.port in (None, b.container_port)]
+    why = (
+        f"{target.name} is on {names}. Names are known within a network only, and from one network to another nothing "
+    )
+    why += "is passed on but to published ports."
+    if published:
+        host = published[0].host_ip or "any address of the host"
+        why += f" This one is: {source.name} reaches it at {host}, port {published[0].host_port}."
+    network = facts.networks[target.endpoints[0].network].name if target.endpoints else "NETWORK"
+    return Step(
+        holds="no",
+        text=f"{source.name} and {target.name} share no network",
+        why=why,
+        mend=(f"weft network connect {network} {source.name}",),
+    )
+
+
+def _let_talk(network: Network, version: int, facts: ReachFacts) -> Iterator[Step]:
+    isolated = [
+        i for i in facts.target.plan if isinstance(i, Veth) and i.isolated and i.master == _bridge(network, facts)
+    ]
+    if isolated:
+        yield Step(
+            holds="no",
+            text=f"network {network.name} keeps its containers apart (icc=false)",
+            why="Their ports on the bridge are isolated: frames pass between a container and the host, not between two "
+            "containers. A network made without that option lets them talk.",
+        )
+        return
+    if facts.host.sysctls.get("net.bridge.bridge-nf-call-iptables") == "1":
+        # Then frames within a bridge are shown to the chains of the forward hook as if they were forwarded.
+        opening = steps.elements(facts.network_plans[network.id], "same", "bridges")
+        yield steps.weft_lets_pass(opening, f"weft lets pass what stays on network {network.name}", facts)
+        yield from steps.others_let_pass(network, version, facts)
+    else:
+        yield Step(holds="yes", text="frames within a bridge are not shown to the host's firewall")
+
+
+def _bridge(network: Network, facts: ReachFacts) -> str:
+    return next((item.name for item in facts.network_plans[network.id] if isinstance(item, Bridge)), "")
+
+
+def _arrived(facts: ReachFacts, addresses: tuple[IPAddress, ...]) -> Iterator[Step]:
+    yield from steps.inner_firewall(facts)
+    if facts.asked.port is not None:
+        found = steps.listens(facts, facts.asked.port, addresses, facts.target)
+        if found is not None:
+            yield found
+
+
+def _loopback(facts: ReachFacts) -> tuple[IPAddress, ...]:
+    return tuple(s.address for s in facts.listeners or () if s.address.is_loopback)
+
+
+# Between a container and the host, or the world
+
+
+def _to_host(facts: ReachFacts) -> Iterator[Step]:
+    source = facts.source
+    version = facts.asked.address.version if facts.asked.address else 4
+    endpoint = _gateway_endpoint(facts, version)
+    if endpoint is None:
+        yield steps.default_route(source, version, facts)
+    else:
+        yield steps.interface(source, endpoint, facts.networks[endpoint.network], facts)
+    port = facts.asked.port
+    for publisher in facts.publishers:
+        binding = next((b for b in _bindings(publisher) if _meets(b, facts)), None)
+        if binding is not None:
+            leading = [i for i in publisher.plan if isinstance(i, NftElement) and binding.host_port in i.key]
+            text = (
+                f"port {port} of the host is published: it leads to port {binding.container_port} of {publisher.name}"
+            )
+            yield steps.weft_lets_pass(leading, text, facts)
+            if endpoint is not None:
+                yield from steps.others_let_pass(facts.networks[endpoint.network], version, facts)
+            return
+    shut = [chain for chain in facts.host.chains if chain.hook == "input" and chain.closed]
+    for chain in shut[:1]:
+        yield Step(
+            holds="perhaps",
+            text=f"chain {chain.name} of table {chain.family} {chain.table} {chain.closed}s what it does not admit",
+            why="It sees whatever is sent to the host itself.",
+        )
+    if port is not None:
+        found = steps.listens(facts, port, _host_addresses(facts), facts.target)
+        if found is not None:
+            yield found
+
+
+def _gateway_endpoint(facts: ReachFacts, version: int) -> Endpoint | None:
+    """The endpoint on whose network the asked address of the host is, else the first with that family."""
+    endpoints = facts.source.endpoints
+    for endpoint in endpoints:
+        if any(facts.asked.address in interface.network for interface in endpoint.addresses if facts.asked.address):
+            return endpoint
+    leading = [e for e in endpoints if not facts.networks[e.network].internal]
+    return next((e for e in leading if any(a.version == version for a in e.addresses)), None)
+
+
+def _meets(binding: PortBinding, facts: ReachFacts) -> bool:
+    same = (binding.host_port, binding.proto) == (facts.asked.port, facts.asked.proto)
+    return same and binding.host_ip in (None, facts.asked.address)
+
+
+def _host_addresses(facts: ReachFacts) -> tuple[IPAddress, ...]:
+    return (facts.asked.address,) if facts.asked.address else facts.host.addresses
+
+
+def _to_outside(facts: ReachFacts) -> Iterator[Step]:
+    version = facts.asked.address.version if facts.asked.address else 4
+    if facts.asked.name:
+        yield _outside_name(facts)
+    route = steps.default_route(facts.source, version, facts)
+    yield route
+    if route.holds == "no":
+        return
+    endpoint = _gateway_endpoint(facts, version)
+    if endpoint is not None:
+        network = facts.networks[endpoint.network]
+        yield steps.interface(facts.source, endpoint, network, facts)
+        yield steps.forwards(version, facts)
+        plan = facts.network_plans[network.id]
+        outbound = steps.elements(plan, "outbound")
+        text = "weft lets pass what containers send" + ("; it leaves under the host's address" if outbound else "")
+        yield steps.weft_lets_pass([*outbound, *steps.elements(plan, "bridges")], text, facts)
+        if not outbound:
+            yield Step(
+                holds="perhaps",
+                text=f"network {network.name} does not masquerade: the packet keeps its address",
+                why="Answers come back only if the routers outside know a way to the network's addresses.",
+            )
+        yield from steps.others_let_pass(network, version, facts)
+    yield _host_route(facts.host, facts.asked.address, version)
+
+
+def _outside_name(facts: ReachFacts) -> Step:
+    source = facts.source
+    networks = [facts.networks[endpoint.network] for endpoint in source.endpoints]
+    if networks and all(network.internal for network in networks):
+        return Step(
+            holds="no",
+            text=f"{source.name} resolves only the names of its neighbours: every network of it is internal",
+            why=f"{facts.asked.name} is none of them, and the question is not passed on.",
+        )
+    servers = [str(s) for s in source.sandbox.dns] if source.sandbox else []
+    shown = ", ".join(servers or facts.host.nameservers)
+    if not shown:
+        return Step(holds="no", text=f"nobody can be asked for {facts.asked.name}: there is no upstream name server")
+    return Step(holds="perhaps", text=f"{facts.asked.name} is no name of weft's: {shown} is asked for it")
+
+
+def _host_route(host: HostFacts, address: IPAddress | None, version: int) -> Step:
+    near = [r for r in host.routes if address is not None and address in r.destination]
+    if near:
+        return Step(holds="yes", text=f"the host reaches {near[0].destination} through {near[0].link}")
+    out = [route for route in host.default_routes if route.version == version]
+    if out:
+        return Step(holds="yes", text=f"the host passes it on through {out[0].link}")
+    return Step(
+        holds="no",
+        text=f"the host itself has no IPv{version} route there",
+        why="Containers reach no more than the host does.",
+    )
+
+
+def _from_host(facts: ReachFacts) -> Iterator[Step]:
+    target = facts.target
+    endpoint = _wanted_endpoint(facts)
+    if endpoint is None:
+        yield Step(holds="no", text=f"{target.name} is on no network")
+        return
+    network = facts.networks[endpoint.network]
+    if facts.asked.name:
+        shown = " and ".join(str(interface.ip) for interface in endpoint.addresses)
+        yield Step(holds="yes", text=f"{target.name} is at {shown}", why="Its name means nothing to the host.")
+    own = [i for i in facts.network_plans[network.id] if isinstance(i, Address) and i in facts.drift]
+    if own:
+        yield steps.lacking(f"the host has no address on network {network.name}", own, facts)
+    else:
+        yield Step(holds="yes", text=f"the host has an address of its own on network {network.name}")
+    yield steps.interface(target, endpoint, network, facts)
+    yield from _arrived(facts, tuple(interface.ip for interface in endpoint.addresses))
+
+
+def _wanted_endpoint(facts: ReachFacts) -> Endpoint | None:
+    endpoints = facts.target.endpoints
+    return next(
+        (e for e in endpoints if facts.asked.address in [interface.ip for interface in e.addresses]),
+        endpoints[0] if endpoints else None,
+    )
+
+
+def _from_outside(facts: ReachFacts) -> Iterator[Step]:
+    target, port = facts.target, facts.asked.port
+    bindings = [b for b in _bindings(target) if port in (None, b.container_port, b.host_port)]
+    bindings = [b for b in bindings if b.proto == facts.asked.proto]
+    if not bindings:
+        what = facts.asked.service if port is not None else "no port"
+        yield Step(
+            holds="no",
+            text=f"{target.name} does not publish {what}" if port is not None else f"{target.name} publishes {what}",
+            why="From outside, containers are reached through published ports only; packets to their addresses are "
+            "dropped on arrival.",
+            mend=(f"weft run -p {port or 'PORT'}:{port or 'PORT'} …",),
+        )
+        return
+    binding = min(bindings, key=lambda b: b.host_ip is not None)
+    yield _published_where(binding, target)
+    leading = [i for i in target.plan if isinstance(i, NftElement) and binding.host_port in i.key]
+    yield steps.weft_lets_pass(leading, f"weft rewrites it to port {binding.container_port} of {target.name}", facts)
+    version = binding.host_ip.version if binding.host_ip else 4
+    endpoint = next((e for e in target.endpoints if not facts.networks[e.network].internal), None)
+    yield steps.forwards(version, facts)
+    if endpoint is not None:
+        yield from steps.others_let_pass(facts.networks[endpoint.network], version, facts)
+        yield steps.interface(target, endpoint, facts.networks[endpoint.network], facts)
+        yield steps.default_route(target, version, facts)
+    yield from steps.inner_firewall(facts)
+    found = steps.listens(facts, binding.container_port, target.addresses, target)
+    if found is not None:
+        yield found
+
+
+def _published_where(binding: PortBinding, target: Party) -> Step:
+    where = f"port {binding.host_port}/{binding.proto}"
+    if binding.host_ip is not None and binding.host_ip.is_loopback:
+        return Step(
+            holds="no",
+            text=f"{target.name} publishes it on {binding.host_ip} only ({where})",
+            why="That address is reached from the host itself, and from nowhere else.",
+            mend=(f"weft run -p {binding.host_port}:{binding.container_port} …",),
+        )
+    host = f"{binding.host_ip}" if binding.host_ip else "every address of the host"
+    return Step(holds="yes", text=f"{target.name} publishes it: {where} of {host}")
+
+
+def _bindings(party: Party) -> tuple[PortBinding, ...]:
+    return party.sandbox.ports if party.sandbox else ()
