@@ -1,0 +1,431 @@
+"""The use cases: what people and programs ask of weft, each whole or not at all.
+
+All of them have one shape. What is wanted is worked out and refused first, touching nothing (`wanted`, `plans`). Then
+the records are stored as pending, the kernel is made to agree, names are published, and the records are confirmed.
+An error on the way takes everything back; a death on the way leaves pending records, which the next start takes back
+(`converge`). Taking away goes the other way round: first no record asks for it, then the kernel lets go.
+
+Runs on the engine's worker thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+from weft import names
+from weft.engine import files, plans, wanted
+from weft.engine.farewells import Farewells
+from weft.engine.gate import Gate
+from weft.engine.owners import Owners
+from weft.engine.parts import Parts
+from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec
+from weft.engine.through import go_through
+from weft.errors import Conflict, Invalid, NotFound
+from weft.firewall.elements import port_elements
+from weft.model import Endpoint, Exit, Network, Origin, Sandbox
+from weft.plan import Plan, superseded
+
+_log = logging.getLogger("weft.engine")
+
+DEFAULT_NETWORK = "bridge"
+"""Where a container goes that names no network; made at first need."""
+
+
+class Controller:
+    def __init__(
+        self,
+        parts: Parts,
+        gate: Gate,
+        when_idle: Callable[[Callable[[], object]], None],
+        farewells: Farewells | None = None,
+    ) -> None:
+        self._parts = parts
+        self._records = parts.records
+        self._gate = gate
+        self._when_idle = when_idle
+        self._preparing = False
+        self._owners = Owners(parts.records, parts.kernel)
+        self._farewells = farewells or Farewells(parts.kernel, when_idle)
+
+    # Networks
+
+    def create_network(self, spec: NetworkSpec) -> Network:
+        """Raises Invalid, Conflict (name, overlap), Exhausted, NotFound (driver)."""
+        parts = self._parts
+        network = wanted.wanted_network(
+            spec, self._records, parts.config, parts.kernel.host_networks(), self._seed(), parts.clock.time()
+        )
+        plan = plans.network_plan(network)
+        parts.store.put(network=network, pending=(network.id,))
+        with self._undoing(
+            plan,
+            (network.id,),
+            lambda: parts.store.drop(network=network.id),
+            lambda: parts.names.drop_network(network.id),
+            self._gate.settle,
+        ):
+            self._gate.prepare(network)
+            parts.kernel.ensure(plan)
+            parts.names.set_network(network.id, network.name)
+            parts.store.confirm((network.id,))
+        self._records.add_network(network)
+        self._emit_network("create", network)
+        return network
+
+    def remove_network(self, ref: str) -> None:
+        """Raises NotFound, or Conflict while containers are on it."""
+        network = self._records.network(ref)
+        users = [self._records.sandboxes[e.sandbox].name for e in self._records.endpoints_on(network.id)]
+        if users:
+            shown = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
+            raise Conflict(
+                f"network {network.name!r} is in use by {shown}; `weft network disconnect` or `weft rm` them first"
+            )
+        parts = self._parts
+        parts.store.drop(network=network.id)
+        self._records.drop_network(network)
+        self._emit_network("destroy", network)
+        go_through(
+            lambda: parts.names.drop_network(network.id),
+            lambda: parts.kernel.remove(plans.network_plan(network)),
+            self._gate.settle,
+        )
+
+    def prune_networks(self) -> list[str]:
+        """Remove every network that no container is on, but the default one; their names."""
+        unused = [
+            network.name
+            for network in self._records.networks.values()
+            if network.name != DEFAULT_NETWORK and not self._records.endpoints_on(network.id)
+        ]
+        for name in unused:
+            self.remove_network(name)
+        return unused
+
+    # Containers
+
+    def create_container(self, spec: ContainerSpec) -> Sandbox:
+        """The namespace, its networks, names and ports, in one go; a process waits for `start`.
+
+        Raises Invalid, NotFound (network, pid), Conflict (name, address, port), Exhausted.
+        """
+        with self._default_network_if_needed():
+            return self._create_container(spec)
+
+    def _create_container(self, spec: ContainerSpec) -> Sandbox:
+        parts = self._parts
+        sandbox, endpoints = self._wanted_container(spec)
+        plan = plans.sandbox_plan(sandbox, endpoints, self._records.networks)
+        ids = (sandbox.id, *(endpoint.id for endpoint in endpoints))
+        self._farewells.make_way(endpoints, sandbox.ports)
+        if sandbox.ports:
+            parts.ports.reserve(sandbox.ports)
+        with self._undoing(plan, ids, *self._steps_back(sandbox, endpoints)):
+            parts.store.put(sandbox=sandbox, endpoints=endpoints, pending=ids)
+            parts.kernel.ensure(plan)
+            if sandbox.ports:
+                parts.ports.aim(sandbox.ports, *plans.targets(endpoints, self._records.networks))
+            self._publish(sandbox, endpoints)
+            parts.store.confirm(ids)
+        self._records.put_sandbox(sandbox)
+        for endpoint in endpoints:
+            self._records.add_endpoint(endpoint)
+        self._emit("create", sandbox)
+        for endpoint in endpoints:
+            self._entered(sandbox, endpoint)
+        self.prepare()
+        return sandbox
+
+    def prepare(self) -> None:
+        """Have ready what the next containers will need: made a piece at a time, while no request waits."""
+        if not self._preparing:
+            self._preparing = True
+            self._when_idle(self._prepare_one)
+
+    def _prepare_one(self) -> None:
+        self._preparing = False
+        if self._parts.kernel.prepare():
+            self.prepare()
+
+    def start(self, ref: str) -> Sandbox:
+        """Start the container's process. Raises Invalid (cannot be executed) or Conflict (nothing to start)."""
+        sandbox = self._records.sandbox(ref)
+        if sandbox.process is None:
+            raise Conflict(f"container {sandbox.name!r} has no process of weft's to start")
+        if sandbox.exit is not None or self._parts.runtime.pids(sandbox.id):
+            state = "has exited" if sandbox.exit else "is running"
+            raise Conflict(f"container {sandbox.name!r} {state} already")
+        self._parts.runtime.start(sandbox, self._etc(sandbox))
+        self._emit("start", sandbox)
+        return sandbox
+
+    def signal(self, ref: str, signum: int) -> None:
+        """Raises Conflict where there is no running process of weft's."""
+        sandbox = self._records.sandbox(ref)
+        if self._parts.runtime.pids(sandbox.id) is None:
+            raise Conflict(f"container {sandbox.name!r} has no running process that weft started")
+        self._parts.runtime.signal(sandbox.id, signum)
+        self._emit("kill", sandbox, signal=str(signum))
+
+    def remove_container(self, ref: str, *, force: bool = False) -> None:
+        """Raises NotFound, or Conflict while its process runs (unless forced)."""
+        sandbox = self._records.sandbox(ref)
+        if not force and sandbox.process is not None and self._parts.runtime.pids(sandbox.id):
+            raise Conflict(f"container {sandbox.name!r} is running; `weft stop` it first, or `weft rm -f`")
+        endpoints = self._records.endpoints_of(sandbox.id)
+        self._parts.store.drop(sandbox=sandbox.id, endpoints=[endpoint.id for endpoint in endpoints])
+        go_through(
+            lambda: self._release(sandbox, endpoints),
+            lambda: self._records.drop_sandbox(sandbox),
+            lambda: self._discard(sandbox),
+            lambda: self._emit("destroy", sandbox),
+        )
+
+    def _discard(self, sandbox: Sandbox) -> None:
+        if sandbox.process is not None:
+            self._parts.runtime.discard(sandbox.id)
+
+    def ended(self, sandbox_id: str) -> None:
+        """A container's process, or the namespace it was attached by, is gone: let go of its networks."""
+        sandbox = self._records.sandboxes.get(sandbox_id)
+        if sandbox is None or sandbox.exit is not None:
+            return
+        if sandbox.process is None:
+            self._emit("end", sandbox, source=sandbox.source)
+            self.remove_container(sandbox.id, force=True)
+            return
+        end = self._parts.runtime.exit_of(sandbox.id) or Exit(code=137, at=self._parts.clock.time())
+        self._emit("die", sandbox, code=str(end.code))
+        if sandbox.auto_remove:
+            self.remove_container(sandbox.id, force=True)
+            return
+        endpoints = self._records.endpoints_of(sandbox.id)
+        exited = replace(sandbox, exit=end)
+        self._parts.store.drop(endpoints=[endpoint.id for endpoint in endpoints])
+        self._parts.store.put(sandbox=exited)
+        go_through(lambda: self._release(sandbox, endpoints), lambda: self._records.put_sandbox(exited))
+
+    # Endpoints
+
+    def connect(self, network_ref: str, container_ref: str, spec: EndpointSpec) -> Endpoint:
+        """Raises NotFound, Conflict (already connected, exited, address taken), Invalid, Exhausted."""
+        parts, records = self._parts, self._records
+        network, sandbox = records.network(network_ref), records.sandbox(container_ref)
+        if sandbox.exit is not None:
+            raise Conflict(f"container {sandbox.name!r} has exited: nothing is left to connect")
+        present = records.endpoints_of(sandbox.id)
+        endpoint = wanted.wanted_endpoint(spec, network, sandbox, present, records)
+        old = plans.sandbox_plan(sandbox, present, records.networks)
+        self._farewells.make_way([endpoint])
+        records.add_endpoint(endpoint)
+        after = records.endpoints_of(sandbox.id)
+        new = plans.sandbox_plan(sandbox, after, records.networks)
+        with self._undoing(
+            superseded(new, old),
+            (endpoint.id,),
+            lambda: parts.store.drop(endpoints=(endpoint.id,)),
+            lambda: records.drop_endpoint(endpoint),
+            lambda: parts.names.withdraw(network.id, endpoint.id),
+            lambda: self._turn_to(sandbox, present),
+            lambda: parts.kernel.ensure(old),
+        ):
+            parts.store.put(endpoints=(endpoint,), pending=(endpoint.id,))
+            parts.kernel.ensure(new)
+            parts.names.publish(network.id, plans.holder(sandbox, endpoint))
+            self._turn_to(sandbox, after)
+            parts.store.confirm((endpoint.id,))
+        self._entered(sandbox, endpoint)
+        return endpoint
+
+    def disconnect(self, network_ref: str, container_ref: str, *, force: bool = False) -> None:
+        """Raises NotFound where there is nothing to disconnect (unless forced)."""
+        parts, records = self._parts, self._records
+        try:
+            network, sandbox = records.network(network_ref), records.sandbox(container_ref)
+            endpoint = wanted.find_endpoint(network, sandbox, records)
+        except NotFound:
+            if force:
+                return
+            raise
+        old = plans.sandbox_plan(sandbox, records.endpoints_of(sandbox.id), records.networks)
+        parts.store.drop(endpoints=(endpoint.id,))
+        records.drop_endpoint(endpoint)
+        after = records.endpoints_of(sandbox.id)
+        new = plans.sandbox_plan(sandbox, after, records.networks)
+        self._emit_endpoint("disconnect", sandbox, endpoint)
+        go_through(
+            lambda: parts.names.withdraw(network.id, endpoint.id),
+            lambda: self._turn_to(sandbox, after),
+            # Another way out is there before the old one goes.
+            lambda: parts.kernel.ensure(new),
+            lambda: parts.kernel.remove(superseded(old, new)),
+            lambda: self._farewells.put_off(sandbox, [endpoint], records.networks, ends=False),
+        )
+
+    # Shared steps
+
+    def _wanted_container(self, spec: ContainerSpec) -> tuple[Sandbox, list[Endpoint]]:
+        parts, records = self._parts, self._records
+        wanted.check_one_origin(spec)
+        ident = names.new_id()
+        name = wanted.wanted_name(spec, records)
+        origin, source = self._origin(spec)
+        sandbox = Sandbox(
+            id=ident,
+            name=name,
+            key=names.pin(parts.config.run_dir, ident),
+            origin=origin,
+            source=source,
+            hostname=spec.hostname or names.short(ident),
+            dns=spec.dns,
+            dns_search=spec.dns_search,
+            dns_options=spec.dns_options,
+            labels=spec.labels,
+            process=spec.process,
+            auto_remove=spec.auto_remove,
+            created=parts.clock.time(),
+        )
+        endpoints = self._wanted_endpoints(spec, sandbox)
+        ports = wanted.wanted_ports(spec.ports, records, parts.ports, parts.config) if spec.ports else ()
+        if ports and plans.targets(endpoints, records.networks) == (None, None):
+            first = f"{ports[0].container_port}/{ports[0].proto}"
+            raise Invalid(f"cannot publish {first}: every network of container {name!r} is internal")
+        extra = wanted.extra_hosts(spec, endpoints, records.networks) if spec.extra_hosts else ()
+        return replace(sandbox, ports=ports, extra_hosts=extra), endpoints
+
+    def _wanted_endpoints(self, spec: ContainerSpec, sandbox: Sandbox) -> list[Endpoint]:
+        endpoints: list[Endpoint] = []
+        for wish in spec.networks or (EndpointSpec(network=DEFAULT_NETWORK),):
+            network = self._network_for(wish.network)
+            ordinary = not endpoints and sandbox.origin is Origin.MADE and wish.ifname is None
+            beginning = (self._parts.kernel.offer() if ordinary else None) or ""
+            endpoint = wanted.wanted_endpoint(wish, network, sandbox, endpoints, self._records, beginning=beginning)
+            endpoints.append(endpoint)
+        return sorted(endpoints, key=self._records.gateway_rank) if len(endpoints) > 1 else endpoints
+
+    def _network_for(self, ref: str) -> Network:
+        if ref == DEFAULT_NETWORK and not self._records.has_network(ref):
+            return self.create_network(NetworkSpec(name=DEFAULT_NETWORK))
+        return self._records.network(ref)
+
+    def _origin(self, spec: ContainerSpec) -> tuple[Origin, str]:
+        if spec.pid is not None:
+            started = self._parts.processes.start_time(spec.pid)
+            if started is None:
+                raise NotFound(f"no process has the pid {spec.pid}")
+            self._owners.check_free(f"/proc/{spec.pid}/ns/net", f"the process with the pid {spec.pid}")
+            return Origin.PID, f"{spec.pid}:{started}"
+        if spec.netns is not None:
+            if not self._parts.kernel.is_namespace(spec.netns):
+                raise NotFound(f"{spec.netns!r} is not a network namespace")
+            self._owners.check_free(spec.netns, f"what is bound at {spec.netns!r}")
+            return Origin.PATH, spec.netns
+        return Origin.MADE, ""
+
+    def _publish(self, sandbox: Sandbox, endpoints: Sequence[Endpoint]) -> None:
+        holders = [(endpoint.network, plans.holder(sandbox, endpoint)) for endpoint in endpoints]
+        view = plans.view(sandbox, endpoints, self._records.networks)
+        udp, tcp = self._parts.kernel.open_nameserver(sandbox.key)
+        self._parts.names.enter(view, holders, udp, tcp)
+
+    def _turn_to(self, sandbox: Sandbox, endpoints: Sequence[Endpoint]) -> None:
+        """Tell everybody but the kernel which networks the sandbox is on now."""
+        networks = self._records.networks
+        self._parts.names.set_view(plans.view(sandbox, endpoints, networks))
+        if sandbox.ports:
+            self._parts.ports.aim(sandbox.ports, *plans.targets(endpoints, networks))
+        if sandbox.process is not None:
+            self._parts.runtime.write_files(sandbox.id, self._etc(sandbox))
+
+    def _release(self, sandbox: Sandbox, endpoints: Sequence[Endpoint]) -> None:
+        """The records are gone; now everything else is."""
+        parts, ends = self._parts, sandbox.origin is Origin.MADE
+        networks = {endpoint.network: self._records.networks[endpoint.network] for endpoint in endpoints}
+        # Nobody comes in from now on. A namespace of our own, which takes the kernel longest, ends a moment later.
+        to = plans.targets(endpoints, networks)
+        plan = port_elements(sandbox.ports, *to) if ends else plans.sandbox_plan(sandbox, endpoints, networks)
+        for endpoint in endpoints:
+            self._records.drop_endpoint(endpoint)
+            self._emit_endpoint("disconnect", sandbox, endpoint)
+        go_through(
+            lambda: parts.names.leave(sandbox.id, [(endpoint.network, endpoint.id) for endpoint in endpoints]),
+            lambda: parts.kernel.remove(plan) if plan else None,
+            lambda: self._release_ports(sandbox),
+            lambda: self._farewells.put_off(sandbox, endpoints, networks, ends=ends),
+        )
+
+    def _release_ports(self, sandbox: Sandbox) -> None:
+        if sandbox.ports and sandbox.exit is None:  # an exited one gave its ports up, and another may have them
+            self._parts.ports.release(sandbox.ports)
+
+    def _steps_back(self, sandbox: Sandbox, endpoints: Sequence[Endpoint]) -> tuple[Callable[[], object], ...]:
+        parts = self._parts
+        return (
+            lambda: parts.store.drop(sandbox=sandbox.id, endpoints=[endpoint.id for endpoint in endpoints]),
+            lambda: parts.names.leave(sandbox.id, [(endpoint.network, endpoint.id) for endpoint in endpoints]),
+            lambda: self._release_ports(sandbox),
+        )
+
+    @contextmanager
+    def _undoing(self, plan: Plan, pending: Sequence[str], *undo: Callable[[], object]) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            # First no record asks for it, then the kernel lets go: if this is cut short, the next start goes on.
+            try:
+                go_through(*undo, lambda: self._parts.store.confirm(pending), lambda: self._parts.kernel.remove(plan))
+            except Exception:
+                _log.exception("cannot take everything back; the next audit will")
+            raise
+
+    @contextmanager
+    def _default_network_if_needed(self) -> Iterator[None]:
+        """Of a refused container not even the default network stays that was made for it."""
+        was_there = self._records.has_network(DEFAULT_NETWORK)
+        try:
+            yield
+        except BaseException:
+            if not was_there and self._records.has_network(DEFAULT_NETWORK):
+                self.remove_network(DEFAULT_NETWORK)
+            raise
+
+    def _etc(self, sandbox: Sandbox) -> dict[str, str]:
+        return files.etc_files(sandbox, self._records.endpoints_of(sandbox.id), self._parts.resolv_conf())
+
+    def _seed(self) -> str:
+        """What this host's IPv6 prefix is made from: random once, then the same for ever."""
+        store = self._parts.store
+        seed = store.get_meta("ula-seed")
+        if seed is None:
+            seed = names.new_id()
+            store.set_meta("ula-seed", seed)
+        return seed
+
+    def _entered(self, sandbox: Sandbox, endpoint: Endpoint) -> None:
+        if endpoint.mac != names.mac_of(endpoint.addresses[0].ip):
+            # A neighbour may remember the address with another MAC. One that follows from the address is always right.
+            addresses = [interface.ip for interface in endpoint.addresses]
+            announce = partial(self._parts.kernel.announce, sandbox.key, endpoint.ifname, endpoint.mac, addresses)
+            self._when_idle(announce)
+        self._emit_endpoint("connect", sandbox, endpoint)
+
+    def _emit_network(self, action: str, network: Network) -> None:
+        self._parts.events.emit("network", action, network.id, network.name, driver=network.driver)
+
+    def _emit(self, action: str, sandbox: Sandbox, **attributes: str) -> None:
+        self._parts.events.emit("container", action, sandbox.id, sandbox.name, **attributes)
+
+    def _emit_endpoint(self, action: str, sandbox: Sandbox, endpoint: Endpoint) -> None:
+        network = self._records.networks[endpoint.network]
+        self._parts.events.emit(
+            "network",
+            action,
+            network.id,
+            network.name,
+            container=sandbox.name,
+            addresses=" ".join(str(interface) for interface in endpoint.addresses),
+        )

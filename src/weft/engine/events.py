@@ -1,0 +1,63 @@
+"""What happened, for those who watch: a bounded memory of the latest events, and subscribers."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
+
+from weft.engine.needs import Clock
+
+_log = logging.getLogger("weft.events")
+
+Type = Literal["network", "container", "daemon"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    time: float
+    type: Type
+    action: str
+    id: str
+    name: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+class EventLog:
+    """Emitting is safe from any thread and costs little: who asked for the event is answered first.
+
+    Subscribers and the log are told by `later`, in order; subscribers must not block.
+    """
+
+    def __init__(self, clock: Clock, later: Callable[[Callable[[], object]], None], *, keep: int = 1024) -> None:
+        self._clock = clock
+        self._later = later
+        self._recent: deque[Event] = deque(maxlen=keep)
+        self._subscribers: list[Callable[[Event], None]] = []
+
+    def emit(self, type: Type, action: str, ident: str, name: str, **attributes: str) -> None:  # noqa: A002
+        event = Event(time=self._clock.time(), type=type, action=action, id=ident, name=name, attributes=attributes)
+        self._recent.append(event)
+        self._later(partial(self._tell, event))
+
+    def _tell(self, event: Event) -> None:
+        for subscriber in tuple(self._subscribers):
+            subscriber(event)
+        fields = {"name": event.name, "id": event.id[:12], **event.attributes}
+        _log.info("%s %s", event.type, event.action, extra={"fields": fields})
+
+    def recent(self) -> list[Event]:
+        return list(self._recent)
+
+    def subscribe(self, subscriber: Callable[[Event], None]) -> Callable[[], None]:
+        """Returns the function that ends the subscription."""
+        self._subscribers.append(subscriber)
+
+        def unsubscribe() -> None:
+            if subscriber in self._subscribers:
+                self._subscribers.remove(subscriber)
+
+        return unsubscribe

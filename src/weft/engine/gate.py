@@ -1,0 +1,120 @@
+"""The host's firewall as a whole: the table's text, its elements, and what the host was before weft came.
+
+A network's and a port's own elements come and go with their plans. The table itself is replaced, in one transaction,
+only when its text must change or the kernel no longer holds what it should.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network, IPv6Network
+
+from weft.engine import plans
+from weft.engine.forward_rules import ForwardRules
+from weft.engine.parts import Parts
+from weft.firewall.elements import port_elements
+from weft.firewall.ruleset import ruleset
+from weft.model import IPNetwork, Network
+from weft.plan import HOST, NftElement, Sysctl
+
+_log = logging.getLogger("weft.engine")
+
+_FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+
+
+class Gate:
+    def __init__(self, parts: Parts, user_rules: Callable[[], Sequence[str]]) -> None:
+        self._parts = parts
+        self._user_rules = ForwardRules(parts, user_rules)
+        self._applied: str | None = None
+
+    def prepare(self, network: Network) -> None:
+        """Before a network's own elements: the table is there, and forwarding is shut to others where it was off."""
+        self._parts.kernel.keep_bridged_frames_apart()
+        for version, switch in _FORWARDING.items():
+            pool = network.pool4 if version == 4 else network.pool6
+            if pool is not None and not network.internal:
+                self._note_forwarding(version, switch)
+        if self._text(network) != self._applied:
+            self.replace(network)
+
+    def _note_forwarding(self, version: int, switch: str) -> None:
+        # A host that routed nothing must not become everybody's router because containers need forwarding.
+        store, key = self._parts.store, f"closed-{version}"
+        if store.get_meta(key) is None:
+            was_off = bool(self._parts.kernel.missing((Sysctl(HOST, switch, "1", ""),)))
+            store.set_meta(key, "1" if was_off else "0")
+
+    def forget_host(self) -> None:
+        """After a reboot: look anew at what the host does by itself."""
+        for version in _FORWARDING:
+            if self._parts.store.get_meta(f"closed-{version}") is not None:
+                switch = Sysctl(HOST, _FORWARDING[version], "1", "")
+                was_off = bool(self._parts.kernel.missing((switch,)))
+                self._parts.store.set_meta(f"closed-{version}", "1" if was_off else "0")
+
+    def replace(self, coming: Network | None = None) -> None:
+        text = self._text(coming)
+        self._parts.kernel.replace_firewall(text, self.elements())
+        self._applied = text
+
+    def settle(self) -> None:
+        """After a network has gone: what only it needed goes too."""
+        if self._applied is not None and self._text() != self._applied:
+            self.replace()
+
+    def intact(self) -> bool:
+        return self._parts.kernel.firewall_intact(self._text(), self.elements())
+
+    def ensure(self) -> bool:
+        """Whether it had to be put back."""
+        text = self._text()
+        if self._parts.kernel.firewall_intact(text, self.elements()):
+            self._applied = text
+            return False
+        self.replace()
+        return True
+
+    def text(self) -> str:
+        """The table as it should be, for nft to read; without elements."""
+        return self._text()
+
+    def kept_in(self) -> list[IPNetwork]:
+        """The subnets whose addresses are never seen outside."""
+        found = [
+            atom for element in self.elements() if element.name in ("subnets4", "subnets6") for atom in element.key
+        ]
+        return [atom for atom in found if isinstance(atom, IPv4Network | IPv6Network)]
+
+    def has_user_rules(self) -> bool:
+        return bool(self._user_rules.in_force())
+
+    def refused_rules(self) -> str:
+        """Why the user's rules as they are now are not in force; empty if they are."""
+        self._user_rules.in_force()
+        return self._user_rules.refusal
+
+    def elements(self) -> list[NftElement]:
+        """Every element that the records ask for."""
+        records = self._parts.records
+        found = [
+            item
+            for network in records.networks.values()
+            for item in plans.network_plan(network)
+            if isinstance(item, NftElement)
+        ]
+        for sandbox in records.sandboxes.values():
+            if sandbox.ports and sandbox.exit is None:
+                endpoints = records.endpoints_of(sandbox.id)
+                found.extend(port_elements(sandbox.ports, *plans.targets(endpoints, records.networks)))
+        return found
+
+    def _text(self, coming: Network | None = None) -> str:
+        store, records = self._parts.store, self._parts.records
+        networks = [*records.networks.values(), *([coming] if coming else [])]
+        return ruleset(
+            closed=[version for version in _FORWARDING if store.get_meta(f"closed-{version}") == "1"],
+            user_rules=self._user_rules.in_force(),
+            ipv6=any(network.pool6 for network in networks),
+        )

@@ -1,0 +1,88 @@
+"""Plans of whole sandboxes: what drivers say of each endpoint, and what belongs to the sandbox itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
+
+from weft.drivers import driver_named
+from weft.engine.needs import Holder, View
+from weft.firewall.elements import port_elements
+from weft.model import Endpoint, IPAddress, Network, Origin, Sandbox
+from weft.names import NAMESERVER_PORT, short
+from weft.plan import Address, Item, Loopback, Netns, NftElement, Plan, Route, SandboxTable, Veth
+
+_DEFAULT = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
+
+# Of one kind at a time, so that the kernel room can send each namespace's share as one batch.
+_ORDER: dict[type[Item], int] = {Netns: 0, Veth: 1, Loopback: 2, Address: 3, Route: 4, SandboxTable: 5, NftElement: 6}
+
+Networks = Mapping[str, Network]
+
+
+def network_plan(network: Network) -> Plan:
+    return driver_named(network.driver).network(network)
+
+
+def sandbox_plan(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Networks) -> Plan:
+    """All that a sandbox has in the kernel. `endpoints` in gateway order."""
+    items: list[Item] = [Netns(sandbox.key, source_of(sandbox)), Loopback(sandbox.key)]
+    for endpoint in endpoints:
+        network = networks[endpoint.network]
+        items.extend(driver_named(network.driver).endpoint(network, endpoint, sandbox))
+    for version in (4, 6):
+        found = gateway(endpoints, networks, version)
+        if found is not None:
+            endpoint, via = found
+            items.append(Route(sandbox.key, _DEFAULT[version], endpoint.ifname, via))
+    ipv6 = any(endpoint.ipv6 for endpoint in endpoints)
+    items.append(SandboxTable(sandbox.key, NAMESERVER_PORT, ipv6))
+    items.extend(port_elements(sandbox.ports, *targets(endpoints, networks)))
+    return tuple(sorted(items, key=lambda item: _ORDER[type(item)]))
+
+
+def source_of(sandbox: Sandbox) -> str | None:
+    """The path of a namespace that is not ours; None for one that we make."""
+    if sandbox.origin is Origin.PID:
+        return f"/proc/{sandbox.source.partition(':')[0]}/ns/net"
+    return sandbox.source if sandbox.origin is Origin.PATH else None
+
+
+def gateway(endpoints: Sequence[Endpoint], networks: Networks, version: int) -> tuple[Endpoint, IPAddress] | None:
+    """The endpoint that carries the default route of a family, and the router's address."""
+    for endpoint in endpoints:
+        via = endpoint_gateway(endpoint, networks[endpoint.network], version)
+        if via is not None:
+            return endpoint, via
+    return None
+
+
+def endpoint_gateway(endpoint: Endpoint, network: Network, version: int) -> IPAddress | None:
+    """The router on an endpoint's network, if the network leads outside and the endpoint has that family."""
+    pool, address = (network.pool4, endpoint.ipv4) if version == 4 else (network.pool6, endpoint.ipv6)
+    return None if network.internal or pool is None or address is None else pool.gateway
+
+
+def targets(endpoints: Sequence[Endpoint], networks: Networks) -> tuple[IPAddress | None, IPAddress | None]:
+    """The container addresses that published ports lead to: those through which answers leave."""
+    found4, found6 = gateway(endpoints, networks, 4), gateway(endpoints, networks, 6)
+    return (
+        found4[0].ipv4.ip if found4 and found4[0].ipv4 else None,
+        found6[0].ipv6.ip if found6 and found6[0].ipv6 else None,
+    )
+
+
+def holder(sandbox: Sandbox, endpoint: Endpoint) -> Holder:
+    names = dict.fromkeys((sandbox.name, *endpoint.aliases, short(sandbox.id)))
+    return Holder(
+        endpoint=endpoint.id, names=tuple(names), addresses=tuple(interface.ip for interface in endpoint.addresses)
+    )
+
+
+def view(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Networks) -> View:
+    return View(
+        sandbox=sandbox.id,
+        networks=tuple(endpoint.network for endpoint in endpoints),
+        forward=any(not networks[endpoint.network].internal for endpoint in endpoints),
+        servers=sandbox.dns,
+    )

@@ -1,0 +1,77 @@
+"""What a caller asks the controller for: requests that are well-typed, but not yet accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from weft.model import IPAddress, IPNetwork, Process, Proto
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSpec:
+    subnet: IPNetwork | None = None
+    """None, or 0.0.0.0/N or ::/N: any free one (of that size)."""
+    ip_range: IPNetwork | None = None
+    gateway: IPAddress | None = None
+    aux: Mapping[str, IPAddress] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSpec:
+    name: str
+    driver: str = "bridge"
+    pools: tuple[PoolSpec, ...] = ()
+    ipv4: bool = True
+    ipv6: bool = False
+    internal: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSpec:
+    network: str
+    """Name, id, or unambiguous beginning of an id."""
+    ipv4: IPAddress | None = None
+    ipv6: IPAddress | None = None
+    mac: str | None = None
+    aliases: tuple[str, ...] = ()
+    gw_priority: int = 0
+    ifname: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortSpec:
+    """A published port or range of ports as asked for."""
+
+    proto: Proto = Proto.TCP
+    container_port: int
+    container_port_end: int | None = None
+    host_ip: IPAddress | None = None
+    host_port: int | None = None
+    """None: an ephemeral one."""
+    host_port_end: int | None = None
+    """With a single container port: the first free one of the range."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSpec:
+    name: str | None = None
+    """None: one is made up, adjective_noun."""
+    networks: tuple[EndpointSpec, ...] = ()
+    """Empty: the default network, "bridge", which is made at first need."""
+    ports: tuple[PortSpec, ...] = ()
+    hostname: str | None = None
+    """None: the short id."""
+    dns: tuple[IPAddress, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    """Name to address, or to the word host-gateway."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    pid: int | None = None
+    netns: str | None = None
+    """At most one of pid, netns and process; with none, weft makes an empty namespace for the caller to use."""
+    process: Process | None = None
+    auto_remove: bool = False

@@ -1,0 +1,144 @@
+"""The records in memory: what the store holds, indexed for the questions the engine asks.
+
+Changed by the engine's worker thread alone, after the store and the kernel have agreed. Other threads may read: every
+index is a dictionary of frozen values, and the readers here copy before they iterate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from weft.errors import Conflict, NotFound
+from weft.ipam.leases import Leases
+from weft.model import Endpoint, IPAddress, Network, PortBinding, Proto, Sandbox
+from weft.names import SHORT
+
+_Named = TypeVar("_Named", Network, Sandbox)
+
+
+class Records:
+    def __init__(self) -> None:
+        self.networks: dict[str, Network] = {}
+        self.sandboxes: dict[str, Sandbox] = {}
+        self.endpoints: dict[str, Endpoint] = {}
+        self._network_names: dict[str, str] = {}
+        self._sandbox_names: dict[str, str] = {}
+        self._of_sandbox: dict[str, dict[str, Endpoint]] = {}
+        self._of_network: dict[str, dict[str, Endpoint]] = {}
+        self._leases: dict[tuple[str, int], Leases] = {}
+        self._ports: dict[tuple[Proto, int], dict[PortBinding, str]] = {}
+
+    # Networks
+
+    def add_network(self, network: Network, last: Mapping[tuple[str, int], IPAddress] | None = None) -> None:
+        self.networks[network.id] = network
+        self._network_names[network.name] = network.id
+        self._of_network.setdefault(network.id, {})
+        for pool in network.pools:
+            where = (network.id, pool.subnet.version)
+            self._leases[where] = Leases(pool, last=(last or {}).get(where))
+
+    def drop_network(self, network: Network) -> None:
+        self.networks.pop(network.id, None)
+        self._network_names.pop(network.name, None)
+        self._of_network.pop(network.id, None)
+        for pool in network.pools:
+            self._leases.pop((network.id, pool.subnet.version), None)
+
+    def network(self, ref: str) -> Network:
+        """By name, id, or unambiguous beginning of an id. Raises NotFound or Conflict (ambiguous)."""
+        return _find("network", ref, self.networks, self._network_names)
+
+    def has_network(self, name: str) -> bool:
+        return name in self._network_names
+
+    def leases(self, network_id: str, version: int) -> Leases | None:
+        return self._leases.get((network_id, version))
+
+    # Sandboxes and their endpoints
+
+    def put_sandbox(self, sandbox: Sandbox) -> None:
+        old = self.sandboxes.get(sandbox.id)
+        if old is not None:
+            self._sandbox_names.pop(old.name, None)
+            self._forget_ports(old)
+        self.sandboxes[sandbox.id] = sandbox
+        self._sandbox_names[sandbox.name] = sandbox.id
+        self._of_sandbox.setdefault(sandbox.id, {})
+        if sandbox.exit is None:
+            for binding in sandbox.ports:
+                self._ports.setdefault((binding.proto, binding.host_port), {})[binding] = sandbox.id
+
+    def drop_sandbox(self, sandbox: Sandbox) -> None:
+        self.sandboxes.pop(sandbox.id, None)
+        self._sandbox_names.pop(sandbox.name, None)
+        self._of_sandbox.pop(sandbox.id, None)
+        self._forget_ports(sandbox)
+
+    def _forget_ports(self, sandbox: Sandbox) -> None:
+        for binding in sandbox.ports:
+            self._ports.get((binding.proto, binding.host_port), {}).pop(binding, None)
+
+    def sandbox(self, ref: str) -> Sandbox:
+        """By name, id, or unambiguous beginning of an id. Raises NotFound or Conflict (ambiguous)."""
+        return _find("container", ref, self.sandboxes, self._sandbox_names)
+
+    def has_sandbox(self, name: str) -> bool:
+        return name in self._sandbox_names
+
+    def add_endpoint(self, endpoint: Endpoint) -> None:
+        self.endpoints[endpoint.id] = endpoint
+        self._of_sandbox[endpoint.sandbox][endpoint.id] = endpoint
+        self._of_network[endpoint.network][endpoint.id] = endpoint
+        for interface in endpoint.addresses:
+            self._leases[(endpoint.network, interface.version)].hold(interface.ip)
+
+    def drop_endpoint(self, endpoint: Endpoint) -> None:
+        self.endpoints.pop(endpoint.id, None)
+        self._of_sandbox.get(endpoint.sandbox, {}).pop(endpoint.id, None)
+        self._of_network.get(endpoint.network, {}).pop(endpoint.id, None)
+        for interface in endpoint.addresses:
+            leases = self._leases.get((endpoint.network, interface.version))
+            if leases is not None:
+                leases.release(interface.ip)
+
+    def endpoints_of(self, sandbox_id: str) -> list[Endpoint]:
+        """In gateway order: the first whose network leads outside carries the default route."""
+        endpoints = self._of_sandbox.get(sandbox_id, {})
+        if len(endpoints) < 2:
+            return list(endpoints.values())
+        return sorted(endpoints.values(), key=self.gateway_rank)
+
+    def gateway_rank(self, endpoint: Endpoint) -> tuple[int, bool, int, str]:
+        # Docker's order: priority, then a way out at all, then more families, then the network's name.
+        network = self.networks[endpoint.network]
+        return (-endpoint.gw_priority, network.internal, -len(endpoint.addresses), network.name)
+
+    def endpoints_on(self, network_id: str) -> list[Endpoint]:
+        return list(self._of_network.get(network_id, {}).values())
+
+    # Published ports
+
+    def publisher_of(self, binding: PortBinding) -> Sandbox | None:
+        """The sandbox that has published a port which the binding would share with it."""
+        for other, sandbox_id in list(self._ports.get((binding.proto, binding.host_port), {}).items()):
+            if None in (other.host_ip, binding.host_ip) or other.host_ip == binding.host_ip:
+                return self.sandboxes.get(sandbox_id)
+        return None
+
+
+def _find(what: str, ref: str, by_id: Mapping[str, _Named], by_name: Mapping[str, str]) -> _Named:
+    ident = by_name.get(ref)
+    if ident is None and ref:
+        if ref in by_id:
+            return by_id[ref]
+        matches = [i for i in list(by_id) if i.startswith(ref)]
+        if len(matches) > 1:
+            shown = ", ".join(i[:SHORT] for i in matches[:3])
+            raise Conflict(f"{what} {ref!r} is ambiguous: {shown} begin with it")
+        ident = matches[0] if matches else None
+    found = by_id.get(ident) if ident else None
+    if found is None:
+        raise NotFound.named(what, ref, list(by_name))
+    return found

@@ -1,0 +1,285 @@
+"""From what was asked for to the records it would make, or a refusal by name. Touches nothing.
+
+Every function here reads the records and answers; the controller alone writes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Interface, IPv6Interface, ip_address
+
+from weft import names
+from weft.config import Config
+from weft.drivers import driver_named
+from weft.engine import nicknames, plans
+from weft.engine.needs import HostPorts
+from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec, PoolSpec, PortSpec
+from weft.engine.state import Records
+from weft.errors import Conflict, Invalid, NotFound, Unsupported
+from weft.ipam.accept import Taken, accept_pool
+from weft.ipam.pools import ula_base
+from weft.model import Endpoint, IPAddress, IPNetwork, Network, Pool, PortBinding, Sandbox
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
+_IFNAME = re.compile(r"[^\s/:]{1,15}")
+_MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
+
+
+def check_name(what: str, name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise Invalid(
+            f"{what} name {name!r} is not valid: 1 to 63 of the characters a-z A-Z 0-9 _ . -, a letter or digit first"
+        )
+
+
+# Networks
+
+
+def wanted_network(
+    spec: NetworkSpec, records: Records, config: Config, host: Sequence[IPNetwork], ula_seed: str, now: float
+) -> Network:
+    """`host` lists the subnets that the host itself routes; `ula_seed` what its IPv6 /48 is made from."""
+    check_name("network", spec.name)
+    if records.has_network(spec.name):
+        raise Conflict(f"network {spec.name!r} already exists")
+    driver_named(spec.driver).accept(spec.options)
+    if not spec.ipv4 and not spec.ipv6:
+        raise Invalid(f"network {spec.name!r} would have neither IPv4 nor IPv6: leave out --ipv4=false or add --ipv6")
+    options = dict(spec.options)
+    if config.mtu != 1500 and not {"mtu", "com.docker.network.driver.mtu"} & options.keys():
+        options["mtu"] = str(config.mtu)
+    return Network(
+        id=names.new_id(),
+        name=spec.name,
+        driver=spec.driver,
+        pools=tuple(_wanted_pools(spec, records, config, host, ula_seed)),
+        internal=spec.internal,
+        options=options,
+        labels=dict(spec.labels),
+        created=now,
+    )
+
+
+def _wanted_pools(
+    spec: NetworkSpec, records: Records, config: Config, host: Sequence[IPNetwork], ula_seed: str
+) -> list[Pool]:
+    asked = {version: [pool for pool in spec.pools if _version(pool) == version] for version in (4, 6)}
+    for version, wanted in ((4, spec.ipv4), (6, spec.ipv6)):
+        if asked[version] and not wanted:
+            flag = "--ipv6" if version == 6 else "no --ipv4=false"
+            raise Invalid(f"an IPv{version} subnet needs {flag}")
+        if len(asked[version]) > 1:
+            raise Unsupported(f"one subnet per family: {len(asked[version])} are given for IPv{version}")
+    taken: Taken = [
+        *(
+            (pool.subnet, f"network {network.name!r}")
+            for network in records.networks.values()
+            for pool in network.pools
+        ),
+        *((subnet, "a route of this host") for subnet in host),
+    ]
+    bases: dict[int, list[tuple[IPNetwork, int]]] = {4: list(config.address_pools), 6: [(ula_base(ula_seed), 64)]}
+    return [
+        _pool((asked[version] or [PoolSpec()])[0], bases[version], taken)
+        for version, wanted in ((4, spec.ipv4), (6, spec.ipv6))
+        if wanted
+    ]
+
+
+def _version(pool: PoolSpec) -> int:
+    given = [part for part in (pool.subnet, pool.ip_range, pool.gateway, *pool.aux.values()) if part is not None]
+    if len({part.version for part in given}) > 1:
+        raise Invalid(f"one pool mixes IPv4 and IPv6: {', '.join(map(str, given))}")
+    return given[0].version if given else 4
+
+
+def _pool(spec: PoolSpec, bases: Sequence[tuple[IPNetwork, int]], taken: Taken) -> Pool:
+    return accept_pool(
+        subnet=spec.subnet,
+        ip_range=spec.ip_range,
+        gateway=spec.gateway,
+        aux=dict(spec.aux),
+        bases=bases,
+        taken=taken,
+        with_gateway=True,
+    )
+
+
+# Endpoints
+
+
+def wanted_endpoint(
+    spec: EndpointSpec,
+    network: Network,
+    sandbox: Sandbox,
+    present: Sequence[Endpoint],
+    records: Records,
+    *,
+    beginning: str = "",
+) -> Endpoint:
+    """The endpoint with its addresses chosen; they are held once the record is added. `beginning`: of its id."""
+    if any(endpoint.network == network.id for endpoint in present):
+        raise Conflict(f"container {sandbox.name!r} is already on network {network.name!r}")
+    for alias in spec.aliases:
+        check_name("alias", alias)
+    chosen = [_choose(spec, network, records, version) for version in (4, 6)]
+    ipv4, ipv6 = chosen
+    first = ipv4 or ipv6
+    assert first is not None, "a network has at least one family"
+    return Endpoint(
+        id=names.new_id(beginning),
+        network=network.id,
+        sandbox=sandbox.id,
+        ifname=_ifname(spec.ifname, present),
+        mac=_mac(spec.mac) if spec.mac else names.mac_of(first[0]),
+        ipv4=IPv4Interface((int(ipv4[0]), ipv4[1])) if ipv4 else None,
+        ipv6=IPv6Interface((int(ipv6[0]), ipv6[1])) if ipv6 else None,
+        aliases=spec.aliases,
+        gw_priority=spec.gw_priority,
+    )
+
+
+def _choose(spec: EndpointSpec, network: Network, records: Records, version: int) -> tuple[IPAddress, int] | None:
+    wanted = spec.ipv4 if version == 4 else spec.ipv6
+    leases = records.leases(network.id, version)
+    if leases is None:
+        if wanted is not None:
+            raise Invalid(f"address {wanted}: network {network.name!r} has no IPv{version}")
+        return None
+    try:
+        return leases.choose(wanted), leases.pool.subnet.prefixlen
+    except Conflict as clash:
+        holder = next(
+            (e for e in records.endpoints_on(network.id) if wanted in [a.ip for a in e.addresses]),
+            None,
+        )
+        if holder is None:
+            raise
+        owner = records.sandboxes[holder.sandbox].name
+        raise Conflict(f"{clash.message} by container {owner!r} on network {network.name!r}") from None
+
+
+def _ifname(wanted: str | None, present: Sequence[Endpoint]) -> str:
+    used = {endpoint.ifname for endpoint in present}
+    if wanted is None:
+        return next(name for number in range(len(used) + 1) if (name := f"eth{number}") not in used)
+    if not _IFNAME.fullmatch(wanted) or wanted in (".", "..", "lo"):
+        raise Invalid(f"interface name {wanted!r} is not valid: 1 to 15 characters without space, '/' or ':', not lo")
+    if wanted in used:
+        raise Conflict(f"interface name {wanted!r} is already used in the container")
+    return wanted
+
+
+def _mac(text: str) -> str:
+    if not _MAC.fullmatch(text):
+        raise Invalid(f"MAC address {text!r} is not valid: six pairs of hex digits, such as 02:42:ac:11:00:02")
+    if int(text[:2], 16) & 1:
+        raise Invalid(f"MAC address {text!r} is a multicast address")
+    if not text.strip("0:"):
+        raise Invalid("MAC address 00:00:00:00:00:00 belongs to nobody")
+    return text.lower()
+
+
+# Containers
+
+
+def wanted_name(spec: ContainerSpec, records: Records) -> str:
+    if spec.name is not None:
+        check_name("container", spec.name)
+        if records.has_sandbox(spec.name):
+            raise Conflict(f"container name {spec.name!r} is already in use; choose another or `weft rm` the old one")
+        return spec.name
+    return nicknames.choose(records.has_sandbox)
+
+
+def extra_hosts(
+    spec: ContainerSpec, endpoints: Sequence[Endpoint], networks: plans.Networks
+) -> tuple[tuple[str, IPAddress], ...]:
+    """The word host-gateway stands for the host's address on the network that leads outside."""
+    found = plans.gateway(endpoints, networks, 4) or plans.gateway(endpoints, networks, 6)
+    lines: list[tuple[str, IPAddress]] = []
+    for name, address in spec.extra_hosts:
+        if address == "host-gateway":
+            if found is None:
+                raise Invalid(f"add-host {name}: no network of the container leads to the host")
+            lines.append((name, found[1]))
+        else:
+            try:
+                lines.append((name, ip_address(address)))
+            except ValueError:
+                raise Invalid(f"add-host {name}: {address!r} is neither an IP address nor host-gateway") from None
+    return tuple(lines)
+
+
+# Published ports
+
+
+def wanted_ports(
+    specs: Sequence[PortSpec], records: Records, ports: HostPorts, config: Config
+) -> tuple[PortBinding, ...]:
+    """Every port as a number of its own, and free as far as weft's own containers go."""
+    bindings: list[PortBinding] = []
+    for spec in specs:
+        for binding in _expand(spec, ports, config):
+            _check_free(binding, bindings, records)
+            bindings.append(binding)
+    return tuple(bindings)
+
+
+def _expand(spec: PortSpec, ports: HostPorts, config: Config) -> list[PortBinding]:
+    first, last = spec.container_port, spec.container_port_end or spec.container_port
+    _check_range("container port", first, last)
+    host_ip = spec.host_ip if spec.host_ip is not None else config.host_binding
+    # 0.0.0.0 and :: are how people write "everywhere in this family"; the wildcard serves both.
+    host_ip = None if host_ip is not None and host_ip.is_unspecified else host_ip
+    count = last - first + 1
+    if spec.host_port is None:
+        numbers = [ports.free_port(spec.proto, host_ip, 0, 0) for _ in range(count)]
+    else:
+        end = spec.host_port_end or spec.host_port
+        _check_range("host port", spec.host_port, end)
+        if count == 1 and end > spec.host_port:
+            numbers = [ports.free_port(spec.proto, host_ip, spec.host_port, end)]
+        elif end - spec.host_port + 1 != count and spec.host_port_end is not None:
+            raise Invalid(f"port ranges differ in length: {spec.host_port}-{end} on the host, {first}-{last} inside")
+        else:
+            _check_range("host port", spec.host_port, spec.host_port + count - 1)
+            numbers = list(range(spec.host_port, spec.host_port + count))
+    return [
+        PortBinding(proto=spec.proto, container_port=first + i, host_port=number, host_ip=host_ip)
+        for i, number in enumerate(numbers)
+    ]
+
+
+def _check_range(what: str, first: int, last: int) -> None:
+    if not 1 <= first <= last <= 65535:
+        shown = str(first) if first == last else f"{first}-{last}"
+        raise Invalid(f"{what} {shown} is not valid: ports go from 1 to 65535, the lower first")
+
+
+def _check_free(binding: PortBinding, others: Sequence[PortBinding], records: Records) -> None:
+    port = f"port {binding.host_port}/{binding.proto}"
+    for other in others:
+        same = (other.proto, other.host_port) == (binding.proto, binding.host_port)
+        if same and (None in (other.host_ip, binding.host_ip) or other.host_ip == binding.host_ip):
+            raise Conflict(f"{port} is asked for twice")
+    publisher = records.publisher_of(binding)
+    if publisher is not None:
+        raise Conflict(f"{port} is already published by container {publisher.name!r}")
+
+
+# Attached namespaces
+
+
+def check_one_origin(spec: ContainerSpec) -> None:
+    given = [n for n, v in (("pid", spec.pid), ("netns", spec.netns), ("process", spec.process)) if v is not None]
+    if len(given) > 1:
+        raise Invalid(f"a container has one namespace: give only one of {' and '.join(given)}")
+
+
+def find_endpoint(network: Network, sandbox: Sandbox, records: Records) -> Endpoint:
+    for endpoint in records.endpoints_of(sandbox.id):
+        if endpoint.network == network.id:
+            return endpoint
+    raise NotFound(f"container {sandbox.name!r} is not on network {network.name!r}")
