@@ -1,0 +1,232 @@
+"""The interpreter of plans on Linux: `LinuxKernel` is what `engine.needs.Kernel` asks for.
+
+All methods are to be called on one thread, which stays in the namespace the object was made in.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from ipaddress import IPv6Network
+from typing import TypeVar
+
+from weft import names
+from weft.errors import WeftError
+from weft.kernel import addresses, announce, flows, links, nfnetlink, sysctl
+from weft.kernel.ensure import Ensure, RightTables
+from weft.kernel.firewall import Firewall
+from weft.kernel.foreign import foreign_chains
+from weft.kernel.inside import Visit
+from weft.kernel.legacy import legacy_chains
+from weft.kernel.links import LinkStats
+from weft.kernel.missing import Missing
+from weft.kernel.netlink import Netlink
+from weft.kernel.netns import Namespaces, drop_pin, is_namespace, open_namespace
+from weft.kernel.reaper import Reaper
+from weft.kernel.refusal import all_of, refusal
+from weft.kernel.remove import Remove
+from weft.kernel.spares import Spares, nameserver_sockets
+from weft.model import IPAddress, IPNetwork, PortBinding
+from weft.plan import HOST, Item, Netns, NftElement, Plan, Sysctl
+
+T = TypeVar("T")
+
+_LINK_LOCAL = IPv6Network("fe80::/10")
+_APART = "frames between containers of one network need not meet the host's rules, which costs a tenth"
+
+
+class LinuxKernel:
+    def __init__(self, run_dir: str, *, spares: int = 0) -> None:
+        """Pins are kept under `run_dir`/netns; `spares` namespaces are made ahead (`prepare`)."""
+        self._namespaces = Namespaces(f"{run_dir}/netns")
+        # The port id tells `watch` which of the kernel's notices are echoes of our own doings.
+        self._rtnl = Netlink(socket.NETLINK_ROUTE, port=nfnetlink.own_port(), receive_buffer=1 << 20)
+        self._nf = nfnetlink.open_socket(nfnetlink.own_port())
+        self._reaper = Reaper()
+        self._tables = RightTables()
+        self._firewall = Firewall(self._nf, self._namespaces)
+        self._spares = Spares(self._namespaces, self._rtnl, spares)
+
+    def close(self) -> None:
+        """Delete what is queued and let go. Containers keep their networks."""
+        self._spares.close()
+        self._reaper.close()
+        self._firewall.close()
+        self._nf.close()
+        self._rtnl.close()
+        self._namespaces.close()
+
+    def flush(self) -> None:
+        """Return when links of endpoints that left are really gone."""
+        self._reaper.flush()
+
+    def ensure(self, plan: Plan) -> None:
+        with self._visit() as visit:
+            Ensure(visit, self._tables, self._spares).run(plan)
+
+    def remove(self, plan: Plan) -> None:
+        for item in plan:
+            if isinstance(item, Netns):
+                self._spares.forget(item.path)
+        with self._visit() as visit:
+            errors = Remove(visit).run(plan)
+        if errors:
+            raise all_of(errors)
+
+    def missing(self, plan: Plan) -> tuple[Item, ...]:
+        with self._visit() as visit:
+            return Missing(visit, self._tables).run(plan)
+
+    def replace_firewall(self, ruleset: str, elements: Iterable[NftElement]) -> None:
+        self._firewall.replace(ruleset, elements)
+
+    def check_firewall(self, ruleset: str) -> None:
+        self._firewall.check(ruleset)
+
+    def firewall_intact(self, ruleset: str, elements: Iterable[NftElement]) -> bool:
+        return self._firewall.intact(ruleset, elements)
+
+    def keep_bridged_frames_apart(self) -> None:
+        bridged = ("iptables", "ip6tables", "arptables")
+        switches = [Sysctl(HOST, f"net.bridge.bridge-nf-call-{rules}", "0", _APART) for rules in bridged]
+        on = [switch for switch in switches if sysctl.is_set(replace(switch, value="1"))]
+        if on and not _others_filter():
+            for switch in on:
+                sysctl.ensure(switch)
+
+    def firewall_text(self) -> str:
+        """The host's `table inet weft` as `nft list table` prints it."""
+        return self._firewall.text()
+
+    def sweep(self, links: Collection[str], pins: Collection[str]) -> tuple[str, ...]:
+        return (*self._sweep_links(frozenset(links)), *self._sweep_pins(frozenset(pins)))
+
+    def is_namespace(self, path: str) -> bool:
+        return is_namespace(path)
+
+    def identity(self, netns: str) -> tuple[int, int] | None:
+        return self._namespaces.identity(netns)
+
+    def prepare(self) -> bool:
+        return self._spares.prepare()
+
+    def offer(self) -> str | None:
+        return self._spares.offer()
+
+    def open_nameserver(self, netns: str) -> tuple[int, int]:
+        ready = self._spares.sockets_of(netns)
+        if ready is not None:
+            return ready
+        descriptor = open_namespace(netns)
+        try:
+            return self._namespaces.within(descriptor, nameserver_sockets)
+        except OSError as error:
+            place = f"{names.NAMESERVER}:{names.NAMESERVER_PORT} in {netns}"
+            raise refusal(
+                error.errno or 0, f"open the name server's sockets on {place}", error.strerror or ""
+            ) from error
+        finally:
+            os.close(descriptor)
+
+    def forget_flows(self, *, addresses: Collection[IPAddress] = (), ports: Collection[PortBinding] = ()) -> None:
+        flows.forget(self._nf, addresses, ports)
+
+    def distrust_flows(self, subnets: Collection[IPNetwork], kept_in: Collection[IPNetwork]) -> None:
+        flows.distrust(self._nf, subnets, kept_in)
+
+    def announce(self, netns: str, ifname: str, mac: str, addresses: Sequence[IPAddress]) -> None:
+        descriptor = open_namespace(netns)
+        try:
+            slow = self._namespaces.within(descriptor, lambda: announce.announce(ifname, mac, addresses))
+        except OSError as error:
+            raise refusal(error.errno or 0, f"announce {ifname} in {netns}", error.strerror or "") from error
+        finally:
+            os.close(descriptor)
+        self._reaper.retire(slow)
+
+    def host_networks(self) -> tuple[IPNetwork, ...]:
+        ours = {link.index for link in self._links() if link.group == names.LINK_GROUP and names.is_ours(link.name)}
+        found: dict[IPNetwork, None] = {}
+        for version in (4, 6):
+            for route in addresses.parse_routes(self._rtnl.dump(addresses.get_routes(version))):
+                if (
+                    route.unicast
+                    and route.length
+                    and route.table != addresses.RT_TABLE_LOCAL
+                    and route.link not in ours
+                ):
+                    found[route.destination()] = None
+        return tuple(network for network in found if not (network.version == 6 and network.subnet_of(_LINK_LOCAL)))
+
+    def stats(self, netns: str) -> dict[str, LinkStats]:
+        """The counters of every link in a container, by name."""
+        with self._visit() as visit:
+            listed = visit.enter(netns).rtnl.dump(links.get_all(stats=True))
+        return {links.parse(message).name: links.parse_stats(message) for message in listed}
+
+    def within(self, netns: str, do: Callable[[], T]) -> T:
+        """Call `do` inside a namespace ("" is the host's). Raises NotFound if there is none."""
+        if netns == HOST:
+            return do()
+        descriptor = open_namespace(netns)
+        try:
+            return self._namespaces.within(descriptor, do)
+        finally:
+            os.close(descriptor)
+
+    def apart(self, do: Callable[[], T]) -> T:
+        """Call `do` inside a new namespace that nothing keeps."""
+        return self._namespaces.scratch(do)
+
+    def nsid(self, netns: str) -> int:
+        """Under which number the host knows a namespace (`watch.Change.nsid`); -1 if it does not."""
+        descriptor = open_namespace(netns)
+        try:
+            answer = self._rtnl.get([links.get_nsid(descriptor)])[0]
+        finally:
+            os.close(descriptor)
+        return links.parse_nsid(answer[0]) if isinstance(answer, list) and answer else -1
+
+    @contextmanager
+    def _visit(self) -> Iterator[Visit]:
+        visit = Visit(self._namespaces, self._rtnl, self._nf, self._reaper)
+        try:
+            yield visit
+        finally:
+            visit.close()
+
+    def _links(self) -> list[links.Link]:
+        return [links.parse(message) for message in self._rtnl.dump(links.get_all())]
+
+    def _sweep_links(self, kept: frozenset[str]) -> tuple[str, ...]:
+        present = self._links()
+        stray = [
+            link.name
+            for link in present
+            if link.group == names.LINK_GROUP and names.is_ours(link.name) and link.name not in kept
+        ]
+        self._rtnl.send([links.set_group(name, links.LEAVING_GROUP) for name in stray])
+        if stray or any(link.group == links.LEAVING_GROUP for link in present):
+            self._reaper.flush(force=True)
+        return tuple(stray)
+
+    def _sweep_pins(self, kept: frozenset[str]) -> tuple[str, ...]:
+        """`kept` may hold paths or the names of pins."""
+        directory = self._namespaces.directory
+        stray = [
+            path for name in os.listdir(directory) if name not in kept and (path := f"{directory}/{name}") not in kept
+        ]
+        for path in stray:
+            drop_pin(path)
+        return tuple(stray)
+
+
+def _others_filter() -> bool:
+    """Whether somebody but weft has rules on forwarded packets, or it cannot be told."""
+    try:
+        return bool(legacy_chains()) or any(chain.hook == "forward" for chain in foreign_chains())
+    except WeftError:
+        return True

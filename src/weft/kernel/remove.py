@@ -1,0 +1,103 @@
+"""Taking a plan away, in reverse order. What is gone is fine; errors are collected.
+
+Nothing here waits for the kernel to delete a link of a container. Where the whole namespace ends, its links end with
+it; the host's end is only set down, so that no packet passes from this moment on. Where the namespace stays (it is
+somebody else's, or only one network is left), the reaper deletes the link within moments.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from weft.errors import WeftError
+from weft.kernel import addresses, elements, links, sandbox_table
+from weft.kernel.ensure import deed
+from weft.kernel.inside import Visit
+from weft.kernel.netlink import Failure, Request
+from weft.kernel.netns import drop_pin
+from weft.kernel.refusal import refusal
+from weft.plan import HOST, Address, Bridge, Item, Netns, NftElement, Plan, Route, SandboxTable, Veth
+
+_GONE = (errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENOENT, errno.ENXIO)
+
+
+class Remove:
+    """One call's work; `run` once."""
+
+    def __init__(self, visit: Visit) -> None:
+        self._visit = visit
+        self._elements: list[NftElement] = []
+        self._host: list[tuple[Request, Item]] = []
+        self._errors: list[WeftError] = []
+
+    def run(self, plan: Plan) -> list[WeftError]:
+        ending = {item.path for item in plan if isinstance(item, Netns) and item.source is None}
+        dying = {(item.netns, item.peer) for item in plan if isinstance(item, Veth)}
+        dying |= {(HOST, item.name) for item in plan if isinstance(item, Bridge)}
+        for item in reversed(plan):
+            if isinstance(item, NftElement):
+                self._flush_host()
+                self._elements.append(item)
+                continue
+            self._flush_elements()
+            try:
+                match item:
+                    case Veth():
+                        self._veth(item, stays=item.netns not in ending)
+                    case Bridge():
+                        self._host.append((links.delete(item.name), item))
+                    case Address() | Route() if item.netns not in ending and (item.netns, item.link) not in dying:
+                        self._from_link(item)
+                    case SandboxTable() if item.netns not in ending:
+                        self._table(item)
+                    case Netns():
+                        self._flush_host()
+                        drop_pin(item.path)
+                    case _:
+                        pass  # Goes with its namespace or link; lo stays up, and switches are never taken back.
+            except WeftError as error:
+                self._errors.append(error)
+        self._flush_elements()
+        self._flush_host()
+        return self._errors
+
+    def _veth(self, item: Veth, *, stays: bool) -> None:
+        self._host.append((links.leave(item.name), item))
+        if stays:
+            self._visit.reaper.links_left()
+
+    def _from_link(self, item: Address | Route) -> None:
+        there = self._visit.try_enter(item.netns)
+        index = links.index_of(there.rtnl, item.link) if there else 0
+        if there is None or not index:
+            return
+        if isinstance(item, Address):
+            request = addresses.delete_address(index, item.address)
+        else:
+            request = addresses.delete_route(index, item.destination, item.via)
+        for failure in there.rtnl.send([request]):
+            self._note(item, failure)
+
+    def _table(self, item: SandboxTable) -> None:
+        there = self._visit.try_enter(item.netns)
+        if there is None:
+            return
+        for failure in sandbox_table.remove(self._visit.nf_of(there)):
+            self._note(item, failure)
+        self._visit.retire_nf(there)
+
+    def _flush_elements(self) -> None:
+        if self._elements:
+            old, self._elements = self._elements, []
+            self._errors += elements.remove(self._visit.nf_of(self._visit.host), old)
+
+    def _flush_host(self) -> None:
+        if not self._host:
+            return
+        steps, self._host = self._host, []
+        for failure in self._visit.host.rtnl.send([request for request, _ in steps]):
+            self._note(steps[failure.at][1], failure)
+
+    def _note(self, item: Item, failure: Failure) -> None:
+        if failure.errno not in _GONE:
+            self._errors.append(refusal(failure.errno, f"undo: {deed(item)}", failure.text))

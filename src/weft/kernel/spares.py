@@ -1,0 +1,140 @@
+"""Namespaces made ahead, while nobody waits: most of what a join costs is the same for every container.
+
+A spare is a namespace with `lo` up, weft's table and the name server's sockets, and a veth pair whose inner end is
+eth0 and whose outer end is a port of no bridge yet. Nothing but this process's descriptors keeps it: however weftd
+ends, its spares end with it and leave nothing behind. The outer end has a group of its own, so that nobody takes it
+for a link of a container's.
+
+Whoever makes an endpoint asks for an `offer` first: the endpoint's id must begin as the spare's link is named.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections import deque
+from dataclasses import dataclass
+
+from weft import names
+from weft.errors import WeftError
+from weft.kernel import links, nfnetlink, sandbox_table
+from weft.kernel.netlink import Netlink
+from weft.kernel.netns import Namespaces, log
+from weft.plan import SandboxTable
+
+INNER = "eth0"
+
+_BACKLOG = 128
+
+Sockets = tuple[int, int]
+"""Descriptors of the name server's UDP and listening TCP socket."""
+
+
+@dataclass(slots=True)
+class Spare:
+    link: str
+    """The outer end's name."""
+    descriptor: int
+    rtnl: Netlink
+    sockets: Sockets
+    table: tuple[int, bool]
+    """The kind of `plan.SandboxTable`: port, and whether IPv6 is let in."""
+
+
+class Spares:
+    def __init__(self, namespaces: Namespaces, host: Netlink, count: int) -> None:
+        self._namespaces = namespaces
+        self._host = host
+        self._count = count
+        self._ready: deque[Spare] = deque()
+        self._offered: Spare | None = None
+        self._sockets: dict[str, Sockets] = {}
+        self.table = (names.NAMESERVER_PORT, False)
+        """The kind that the latest container wanted: the next one probably does, too."""
+
+    def prepare(self) -> bool:
+        """Make one, unless there are enough; whether another is wanted."""
+        if len(self._ready) >= self._count:
+            return False
+        try:
+            self._ready.append(self._make())
+        except (OSError, WeftError) as error:
+            # Only ahead of time: whoever needs a namespace will hear of it, if it is still so.
+            log.debug("no spare namespace: %s", error)
+            return False
+        return len(self._ready) < self._count
+
+    def offer(self) -> str | None:
+        """How the next endpoint's id should begin; an offer that was not taken up is void from now on."""
+        if self._offered is not None:
+            _discard(self._offered)
+        self._offered = self._ready.popleft() if self._ready else None
+        return self._offered.link.removeprefix("wv-") if self._offered else None
+
+    def take(self, link: str) -> Spare | None:
+        """The spare that was offered, if its outer end has this name; it is the caller's from now on."""
+        spare = self._offered
+        if spare is None or spare.link != link:
+            return None
+        self._offered = None
+        return spare
+
+    def keep_sockets(self, path: str, sockets: Sockets) -> None:
+        """Until somebody asks for the name server's sockets of the namespace that is now at `path`."""
+        self._sockets[path] = sockets
+
+    def sockets_of(self, path: str) -> Sockets | None:
+        return self._sockets.pop(path, None)
+
+    def close(self) -> None:
+        for path in list(self._sockets):
+            self.forget(path)
+        for spare in (*self._ready, *([self._offered] if self._offered else [])):
+            _discard(spare)
+        self._ready.clear()
+        self._offered = None
+
+    def forget(self, path: str) -> None:
+        for descriptor in self._sockets.pop(path, ()):
+            os.close(descriptor)
+
+    def _make(self) -> Spare:
+        link = f"wv-{secrets.token_hex(names.SHORT // 2)}"
+        table = SandboxTable("", *self.table)
+
+        def furnish() -> tuple[Netlink, Sockets]:
+            rules = Netlink(nfnetlink.NETLINK_NETFILTER)
+            sandbox_table.add(rules, table)
+            rules.close()
+            rtnl = Netlink(socket.NETLINK_ROUTE)
+            rtnl.send([links.set_up("lo")])  # the sockets' address is on it
+            return rtnl, nameserver_sockets()
+
+        descriptor, (rtnl, sockets) = self._namespaces.apart(furnish)
+        spare = Spare(link, descriptor, rtnl, sockets, self.table)
+        wanted = [links.add_spare(link, INNER, descriptor), links.no_own_address(link)]
+        failures = self._host.send(wanted)
+        if failures and failures[0].at == 0:
+            _discard(spare)
+            raise OSError(failures[0].errno, failures[0].text)
+        rtnl.send([links.no_own_address(INNER)])
+        return spare
+
+
+def _discard(spare: Spare) -> None:
+    spare.rtnl.close()
+    for descriptor in (spare.descriptor, *spare.sockets):
+        os.close(descriptor)
+
+
+def nameserver_sockets() -> Sockets:
+    """In the calling thread's namespace; both non-blocking."""
+    place = (str(names.NAMESERVER), names.NAMESERVER_PORT)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as udp:
+        udp.bind(place)
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as tcp:
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tcp.bind(place)
+            tcp.listen(_BACKLOG)
+            return udp.detach(), tcp.detach()

@@ -1,0 +1,45 @@
+"""Switches of the kernel under /proc/sys, as the calling thread's namespace sees them."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+
+from weft.kernel.refusal import refusal
+from weft.plan import Sysctl
+
+log = logging.getLogger("weft.kernel")
+
+
+def read(key: str) -> str:
+    """Raises OSError if there is no such switch."""
+    with open(_path(key), encoding="ascii") as file:
+        return file.read().strip()
+
+
+def ensure(switch: Sysctl) -> None:
+    """Set it if it differs, and say so: it may be the whole host's."""
+    try:
+        before = read(switch.key)
+        if before == switch.value:
+            return
+        with open(_path(switch.key), "w", encoding="ascii") as file:
+            file.write(switch.value)
+    except OSError as error:
+        number = error.errno or 0
+        words = "the kernel has no such switch" if number == errno.ENOENT else os.strerror(number)
+        raise refusal(number, f"set {switch.key}={switch.value} ({switch.reason})", words) from error
+    log.info("%s set from %s to %s: %s", switch.key, before, switch.value, switch.reason)
+
+
+def is_set(switch: Sysctl) -> bool:
+    try:
+        return read(switch.key) == switch.value
+    except OSError:
+        return False
+
+
+def _path(key: str) -> str:
+    # As sysctl(8): dots separate, and a dot inside a link's name is written as a slash.
+    return "/proc/sys/" + key.translate(str.maketrans("./", "/."))
