@@ -1,0 +1,131 @@
+"""Records to JSON and back, field by field. What is written here is read by later versions: add, never rename."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_network
+from typing import Any  # what JSON decodes to, read field by field below
+
+import msgspec
+
+from weft.model import Endpoint, Exit, IPAddress, Network, Origin, Pool, PortBinding, Process, Proto, Sandbox
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+def write_network(network: Network) -> bytes:
+    return _encode(
+        {
+            "id": network.id,
+            "name": network.name,
+            "driver": network.driver,
+            "pools": [_write_pool(pool) for pool in network.pools],
+            "internal": network.internal,
+            "options": network.options,
+            "labels": network.labels,
+            "created": network.created,
+        }
+    )
+
+
+def read_network(data: bytes) -> Network:
+    raw = _decode(data)
+    return Network(**{**raw, "pools": tuple(_read_pool(pool) for pool in raw["pools"])})
+
+
+def _write_pool(pool: Pool) -> dict[str, object]:
+    return {
+        "subnet": str(pool.subnet),
+        "ip_range": str(pool.ip_range) if pool.ip_range else None,
+        "gateway": str(pool.gateway) if pool.gateway else None,
+        "aux": {name: str(address) for name, address in pool.aux.items()},
+    }
+
+
+def _read_pool(raw: dict[str, Any]) -> Pool:
+    return Pool(
+        subnet=ip_network(raw["subnet"]),
+        ip_range=ip_network(raw["ip_range"]) if raw["ip_range"] else None,
+        gateway=_read_address(raw["gateway"]),
+        aux={name: ip_address(text) for name, text in raw["aux"].items()},
+    )
+
+
+def write_endpoint(endpoint: Endpoint) -> bytes:
+    return _encode(
+        {
+            "id": endpoint.id,
+            "network": endpoint.network,
+            "sandbox": endpoint.sandbox,
+            "ifname": endpoint.ifname,
+            "mac": endpoint.mac,
+            "ipv4": str(endpoint.ipv4) if endpoint.ipv4 else None,
+            "ipv6": str(endpoint.ipv6) if endpoint.ipv6 else None,
+            "aliases": endpoint.aliases,
+            "gw_priority": endpoint.gw_priority,
+        }
+    )
+
+
+def read_endpoint(data: bytes) -> Endpoint:
+    raw = _decode(data)
+    ipv4, ipv6 = raw["ipv4"], raw["ipv6"]
+    raw["ipv4"] = IPv4Interface(ipv4) if ipv4 else None
+    raw["ipv6"] = IPv6Interface(ipv6) if ipv6 else None
+    raw["aliases"] = tuple(raw["aliases"])
+    return Endpoint(**raw)
+
+
+def write_sandbox(sandbox: Sandbox) -> bytes:
+    process, end = sandbox.process, sandbox.exit
+    return _encode(
+        {
+            "id": sandbox.id,
+            "name": sandbox.name,
+            "key": sandbox.key,
+            "origin": sandbox.origin,
+            "source": sandbox.source,
+            "hostname": sandbox.hostname,
+            "dns": [str(address) for address in sandbox.dns],
+            "dns_search": sandbox.dns_search,
+            "dns_options": sandbox.dns_options,
+            "extra_hosts": [(name, str(address)) for name, address in sandbox.extra_hosts],
+            "labels": sandbox.labels,
+            "ports": [_write_port(port) for port in sandbox.ports],
+            "process": msgspec.to_builtins(process) if process else None,
+            "auto_remove": sandbox.auto_remove,
+            "created": sandbox.created,
+            "exit": msgspec.to_builtins(end) if end else None,
+        }
+    )
+
+
+def read_sandbox(data: bytes) -> Sandbox:
+    raw = _decode(data)
+    process = raw["process"]
+    raw |= {
+        "origin": Origin(raw["origin"]),
+        "dns": tuple(ip_address(text) for text in raw["dns"]),
+        "dns_search": tuple(raw["dns_search"]),
+        "dns_options": tuple(raw["dns_options"]),
+        "extra_hosts": tuple((name, ip_address(text)) for name, text in raw["extra_hosts"]),
+        "ports": tuple(_read_port(port) for port in raw["ports"]),
+        "process": Process(**{**process, "argv": tuple(process["argv"])}) if process else None,
+        "exit": Exit(**raw["exit"]) if raw["exit"] else None,
+    }
+    return Sandbox(**raw)
+
+
+def _write_port(port: PortBinding) -> list[object]:
+    return [port.proto, port.container_port, port.host_port, str(port.host_ip) if port.host_ip else None]
+
+
+def _read_port(raw: list[Any]) -> PortBinding:
+    proto, container_port, host_port, host_ip = raw
+    return PortBinding(
+        proto=Proto(proto), container_port=container_port, host_port=host_port, host_ip=_read_address(host_ip)
+    )
+
+
+def _read_address(text: str | None) -> IPAddress | None:
+    return ip_address(text) if text else None
