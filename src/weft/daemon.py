@@ -1,0 +1,391 @@
+"""weftd: builds all parts and runs them; the only module that knows all.
+
+The event loop's thread speaks HTTP and hears the kernel; the engine's worker thread does the work. Stopping, in
+whatever way, takes nothing down: containers, rules and the resolver go on, and the next weftd takes over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+
+import uvloop
+
+from weft import __version__
+from weft.config import Config, configure
+from weft.engine.controller import Controller
+from weft.engine.converge import Converge
+from weft.engine.doctor import Doctor
+from weft.engine.drift import GATHER_SECONDS, Drift
+from weft.engine.events import Event, EventLog
+from weft.engine.explain import Explainer
+from weft.engine.farewells import Farewells
+from weft.engine.gate import Gate
+from weft.engine.parts import Parts
+from weft.engine.reach import Ways
+from weft.engine.state import Records
+from weft.engine.worker import Worker
+from weft.errors import Conflict, Unavailable, WeftError
+from weft.kernel.host import HostLook
+from weft.kernel.linux import LinuxKernel
+from weft.kernel.ports import HostPortSockets
+from weft.kernel.watch import Change, Watch
+from weft.model import Origin
+from weft.outside.ends import Ends
+from weft.outside.hostports import RelayedPorts
+from weft.outside.logs import configure_logging
+from weft.outside.names import ResolverNames
+from weft.outside.notify import notify_ready
+from weft.outside.processes import HostProcesses
+from weft.outside.runtime import ShimRuntime
+from weft.resolver.privileges import raise_descriptor_limit
+from weft.serve.app import App
+from weft.serve.diagnose import Diagnose
+from weft.serve.http import Server, listen
+from weft.serve.native import PREFIX, Native
+from weft.serve.routes import Table
+from weft.store.sqlite import SqliteStore
+
+_log = logging.getLogger("weft.daemon")
+
+CONFIG_FILE = "/etc/weft/weft.toml"
+_REVIVE_SECONDS = 1.0
+
+
+class _SystemClock:
+    def time(self) -> float:
+        return time.time()
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """Everything that runs, built and not yet started."""
+
+    config: Config
+    worker: Worker
+    parts: Parts
+    gate: Gate
+    controller: Controller
+    converge: Converge
+    drift: Drift
+    watch: Watch
+    resolver: ResolverNames
+    runtime: ShimRuntime
+    ports: RelayedPorts
+    diagnose: Diagnose
+
+
+def build(config: Config, wrap: Callable[[Parts], Parts] = lambda parts: parts) -> Daemon:
+    """`wrap` lets a test stand between the engine and the world."""
+    os.makedirs(config.state_dir, mode=0o700, exist_ok=True)
+    os.makedirs(config.run_dir, mode=0o755, exist_ok=True)
+    worker = Worker()
+    kernel = LinuxKernel(config.run_dir, spares=config.spares)
+    resolver = ResolverNames(config.run_dir, config.resolv_conf, servers=config.dns, restore=lambda: restore_names())
+    runtime = ShimRuntime(config.run_dir, config.state_dir)
+    ports = RelayedPorts(HostPortSockets(), worker.after_answer)
+    clock = _SystemClock()
+    parts = wrap(
+        Parts(
+            config=config,
+            records=Records(),
+            kernel=kernel,
+            store=SqliteStore(f"{config.state_dir}/weft.db"),
+            names=resolver,
+            ports=ports,
+            runtime=runtime,
+            processes=HostProcesses(),
+            clock=clock,
+            events=EventLog(clock, worker.after_answer),
+            resolv_conf=partial(_read, config.resolv_conf),
+        )
+    )
+    gate = Gate(parts, lambda: _rules(_read(config.forward_rules)))
+    farewells = Farewells(parts.kernel, worker.when_idle)
+    converge = Converge(parts, gate, worker.when_idle, farewells)
+    look = HostLook(kernel, config)
+
+    def restore_names() -> None:
+        converge.reconcile_names()
+        parts.events.emit("daemon", "heal", "", "resolver", what="the resolver had ended")
+
+    return Daemon(
+        config=config,
+        worker=worker,
+        parts=parts,
+        gate=gate,
+        controller=Controller(parts, gate, worker.when_idle, farewells),
+        converge=converge,
+        drift=Drift(parts, converge, worker.when_idle),
+        watch=Watch(),
+        resolver=resolver,
+        runtime=runtime,
+        ports=ports,
+        diagnose=Diagnose(
+            Explainer(parts, gate, look),
+            Doctor(parts, gate, converge, look, resolver.counters),
+            Ways(parts, gate, look),
+            worker,
+        ),
+    )
+
+
+async def run(daemon: Daemon) -> None:
+    """Until SIGTERM or SIGINT."""
+    begun = time.monotonic()
+    loop = asyncio.get_running_loop()
+    native = Native(daemon.controller, daemon.parts, daemon.worker, daemon.diagnose.routes())
+    server = Server(App(prefix=PREFIX, routes=Table(native.routes())))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.stop)
+    daemon.ports.attach(loop)
+    ears = _Ears(daemon, loop)
+    await daemon.worker.call(daemon.converge.start, rebooted=_rebooted(daemon.config.run_dir))
+    ears.listen()
+    daemon.worker.when_idle(daemon.controller.prepare)
+    gc.collect()
+    gc.freeze()  # the records of a large host would make every full collection slow
+    listener = listen(daemon.config.socket_path)
+    _announce(daemon, time.monotonic() - begun)
+    await server.serve(sockets=[listener])
+    _log.info("stopped; containers, rules and names go on")
+
+
+def _announce(daemon: Daemon, seconds: float) -> None:
+    count = len(daemon.parts.records.sandboxes)
+    facts = {"socket": daemon.config.socket_path, "containers": count, "ms": int(seconds * 1000)}
+    _log.info("ready", extra={"fields": facts})
+    daemon.parts.events.emit("daemon", "start", "", "weftd", version=__version__)
+    notify_ready(f"{count} containers")
+
+
+class _Ears:
+    """What the daemon hears besides requests: the kernel's changes, ends of containers, the resolver's death."""
+
+    def __init__(self, daemon: Daemon, loop: asyncio.AbstractEventLoop) -> None:
+        self._daemon = daemon
+        self._loop = loop
+        self._ends = Ends(loop, lambda sandbox_id: daemon.worker.submit(partial(daemon.controller.ended, sandbox_id)))
+        self._heard: list[Change] = []
+        daemon.parts.events.subscribe(self._pass_on)
+
+    def _pass_on(self, event: Event) -> None:
+        self._loop.call_soon_threadsafe(self._on_event, event)
+
+    def listen(self) -> None:
+        daemon = self._daemon
+        for fd in daemon.watch.filenos():
+            self._loop.add_reader(fd, self._hear, fd)
+        for sandbox in list(daemon.parts.records.sandboxes.values()):
+            if sandbox.exit is None:
+                self._watch_end(sandbox.id)
+                daemon.drift.learn_later(sandbox.id)
+        self._listen_to_resolver()
+        if not daemon.resolver.alive():  # could not be started; what else there is goes on without names
+            daemon.worker.submit(self._revive_resolver)
+        self._loop.call_later(daemon.config.audit_seconds, self._audit)
+
+    def _audit(self) -> None:
+        self._daemon.worker.when_idle(self._daemon.converge.audit)
+        self._loop.call_later(self._daemon.config.audit_seconds, self._audit)
+
+    # The kernel
+
+    def _hear(self, fd: int) -> None:
+        if not self._heard:
+            self._loop.call_later(GATHER_SECONDS, self._report)
+        self._heard.extend(self._daemon.watch.read(fd))
+
+    def _report(self) -> None:
+        heard, self._heard = self._heard, []
+        if not heard:
+            return
+        links = {change.name or _name_of(change.index) for change in heard if change.nsid is None}
+        notice = partial(
+            self._daemon.drift.notice,
+            firewall=any(change.what == "firewall" and change.nsid is None for change in heard),
+            everything=any(change.what == "overflow" for change in heard),
+            links=links - {""},
+            namespaces={change.nsid for change in heard if change.nsid is not None},
+        )
+        self._daemon.worker.submit(notice)
+
+    # Ends of containers
+
+    def _on_event(self, event: Event) -> None:
+        if event.type == "daemon" and event.name == "resolver":
+            self._listen_to_resolver()
+        if event.type != "container":
+            return
+        if event.action in ("create", "start"):
+            self._watch_end(event.id)
+            if event.action == "create":
+                self._daemon.drift.learn_later(event.id)
+        elif event.action in ("die", "destroy", "end"):
+            self._ends.forget(event.id)
+
+    def _watch_end(self, sandbox_id: str) -> None:
+        sandbox = self._daemon.parts.records.sandboxes.get(sandbox_id)
+        if sandbox is None or sandbox.exit is not None:
+            return
+        if sandbox.origin is Origin.PATH:
+            self._ends.watch_path(sandbox_id, sandbox.source)
+        elif sandbox.origin is Origin.PID:
+            self._ends.watch_pid(sandbox_id, int(sandbox.source.partition(":")[0]))
+        elif sandbox.process is not None:
+            fd = self._daemon.runtime.pidfd(sandbox_id)
+            if fd is not None:
+                self._ends.watch_fd(sandbox_id, fd)
+            else:
+                self._daemon.worker.submit(partial(self._end_unseen, sandbox_id))
+
+    def _end_unseen(self, sandbox_id: str) -> None:
+        """Without a process it has either yet to start, or ended before anybody could look."""
+        if self._daemon.runtime.exit_of(sandbox_id) is not None:
+            self._daemon.controller.ended(sandbox_id)
+
+    # The resolver
+
+    def _listen_to_resolver(self) -> None:
+        self._resolver = self._daemon.resolver.fileno()
+        self._loop.add_reader(self._resolver, self._resolver_died)
+
+    def _resolver_died(self) -> None:
+        self._loop.remove_reader(self._resolver)
+        self._daemon.worker.submit(self._revive_resolver)
+
+    def _revive_resolver(self) -> None:
+        # What restores it emits an event, which makes us listen to the new one; so does a use case that is quicker.
+        try:
+            self._daemon.resolver.revive()
+        except WeftError as error:
+            _log.error("cannot start the resolver: %s", error.message)
+            again = partial(self._daemon.worker.submit, self._revive_resolver)
+            self._loop.call_soon_threadsafe(self._loop.call_later, _REVIVE_SECONDS, again)
+
+
+def _name_of(index: int) -> str:
+    """Of a link of the host; empty if there is none."""
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return ""
+
+
+def _rebooted(run_dir: str) -> bool:
+    """Whether this is the first start since the run directory, and so every namespace, was made anew."""
+    marker = f"{run_dir}/booted"
+    if os.path.exists(marker):
+        return False
+    with open(marker, "w"):
+        return True
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _rules(text: str) -> list[str]:
+    lines = [line.strip() for line in text.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _claim_namespace() -> socket.socket:
+    """One weftd per network namespace: an abstract socket's name is the namespace's own."""
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        claim.bind("\0weftd")
+    except OSError:
+        raise Conflict("another weftd runs in this network namespace already") from None
+    return claim
+
+
+# Settings
+
+
+def _arguments(argv: Sequence[str] | None) -> dict[str, str]:
+    parser = argparse.ArgumentParser(
+        prog="weftd",
+        description="Gives containers their network: addresses, names, ports and a firewall.",
+        epilog=f"Settings are read from {CONFIG_FILE} (or --config), then WEFT_… in the environment, then here.",
+    )
+    parser.add_argument("--version", action="version", version=f"weftd {__version__}")
+    parser.add_argument("--config", metavar="FILE", help=f"settings in TOML (default {CONFIG_FILE}, if it is there)")
+    for name, text in _HELP.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", dest=name, help=text, metavar=name.rpartition("_")[2].upper()
+        )
+    return {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
+
+
+_HELP = {
+    "state_dir": "what outlives a reboot (default /var/lib/weft)",
+    "run_dir": "what does not: sockets, namespaces (default /run/weft)",
+    "socket": "where the API listens (default weft.sock in the run directory)",
+    "log_level": "debug, info, warning or error (default info)",
+    "log_format": "text or json",
+    "address_pools": "where subnets come from: 172.18.0.0/16,10.0.0.0/8:24 (the second cut in /24s)",
+    "host_binding": "host address for published ports that name none (default: every address)",
+    "mtu": "of networks that name none (default 1500)",
+    "dns": "upstream servers instead of those in resolv.conf",
+    "resolv_conf": "the host's resolver configuration (default /etc/resolv.conf)",
+    "forward_rules": "nft rules that decide on forwarded packets before weft does (default /etc/weft/forward.nft)",
+    "spares": "namespaces made ahead for containers to come (default 3)",
+    "audit_seconds": "how often kernel and records are compared (default 30)",
+}
+
+
+def load_config(argv: Sequence[str] | None, environ: Mapping[str, str]) -> Config:
+    arguments = _arguments(argv)
+    file = arguments.pop("config", None)
+    names = {f"WEFT_{field.name.upper()}": field.name for field in fields(Config)}
+    return configure(
+        (file or CONFIG_FILE, _toml(file or CONFIG_FILE, required=file is not None)),
+        ("the environment", {names[key]: value for key, value in environ.items() if key in names}),
+        ("the command line", arguments),
+    )
+
+
+def _toml(path: str, *, required: bool) -> dict[str, object]:
+    try:
+        with open(path, "rb") as file:
+            return {key.replace("-", "_"): value for key, value in tomllib.load(file).items()}
+    except FileNotFoundError:
+        if required:
+            raise Unavailable(f"no configuration file {path}") from None
+        return {}
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise Unavailable(f"cannot read {path}: {error}") from None
+
+
+def main(argv: Sequence[str] | None = None, *, wrap: Callable[[Parts], Parts] = lambda parts: parts) -> int:
+    try:
+        config = load_config(argv, os.environ)
+        configure_logging(config.log_level, config.log_format)
+        claim = _claim_namespace()
+        raise_descriptor_limit()  # one for each published port
+        uvloop.run(run(build(config, wrap)))
+    except WeftError as error:
+        print(f"weftd: {error.message}", file=sys.stderr)
+        return 1
+    claim.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,3 @@
+from weft.doors.cli import main
+
+main()

@@ -1,0 +1,244 @@
+"""Between the wire's documents and the engine's values. Refusals name the field as the request spells it."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, Literal
+
+from weft.drivers import driver_named
+from weft.engine.parts import Parts
+from weft.engine.plans import endpoint_gateway, holder
+from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec, PoolSpec, PortSpec
+from weft.errors import Invalid
+from weft.fields import read_address, read_network
+from weft.model import Endpoint, IPAddress, IPNetwork, Network, Origin, Pool, PortBinding, Process, Proto, Sandbox
+from weft.names import short
+from weft.serve import types
+
+# Requests
+
+
+def network_spec(asked: types.NetworkCreate) -> NetworkSpec:
+    return NetworkSpec(
+        name=asked.name,
+        driver=asked.driver,
+        pools=tuple(_pool_spec(f"pools[{i}]", pool) for i, pool in enumerate(asked.pools)),
+        ipv4=asked.ipv4,
+        ipv6=asked.ipv6,
+        internal=asked.internal,
+        options=asked.options,
+        labels=asked.labels,
+    )
+
+
+def _pool_spec(where: str, asked: types.PoolCreate) -> PoolSpec:
+    return PoolSpec(
+        subnet=_network(f"{where}.subnet", asked.subnet),
+        ip_range=_network(f"{where}.ip_range", asked.ip_range),
+        gateway=_address(f"{where}.gateway", asked.gateway),
+        aux={name: read_address(f"{where}.aux.{name}", text) for name, text in asked.aux.items()},
+    )
+
+
+def container_spec(asked: types.ContainerCreate) -> ContainerSpec:
+    if asked.process is not None and not asked.process.argv:
+        raise Invalid("process.argv: no command is given")
+    return ContainerSpec(
+        name=asked.name,
+        networks=tuple(_endpoint_spec(f"networks[{i}]", e.network, e) for i, e in enumerate(asked.networks)),
+        ports=tuple(_port_spec(f"ports[{i}]", port) for i, port in enumerate(asked.ports)),
+        hostname=asked.hostname,
+        dns=tuple(read_address(f"dns[{i}]", text) for i, text in enumerate(asked.dns)),
+        dns_search=tuple(asked.dns_search),
+        dns_options=tuple(asked.dns_options),
+        extra_hosts=tuple(asked.extra_hosts),
+        labels=asked.labels,
+        pid=asked.pid,
+        netns=asked.netns,
+        process=None if asked.process is None else _process(asked.process),
+        auto_remove=asked.auto_remove,
+    )
+
+
+def connect_spec(network: str, asked: types.Connect) -> EndpointSpec:
+    return _endpoint_spec("", network, asked)
+
+
+def _endpoint_spec(where: str, network: str, asked: types.EndpointCreate | types.Connect) -> EndpointSpec:
+    dot = f"{where}." if where else ""
+    return EndpointSpec(
+        network=network,
+        ipv4=_family4(f"{dot}ip", asked.ip),
+        ipv6=_family6(f"{dot}ip6", asked.ip6),
+        mac=asked.mac,
+        aliases=tuple(asked.aliases),
+        gw_priority=asked.gw_priority,
+        ifname=asked.ifname,
+    )
+
+
+def _port_spec(where: str, asked: types.PortCreate) -> PortSpec:
+    return PortSpec(
+        proto=Proto(asked.proto),
+        container_port=asked.container_port,
+        container_port_end=asked.container_port_end,
+        host_ip=_address(f"{where}.host_ip", asked.host_ip),
+        host_port=asked.host_port,
+        host_port_end=asked.host_port_end,
+    )
+
+
+def _process(asked: types.ProcessCreate) -> Process:
+    return Process(
+        argv=tuple(asked.argv),
+        env=asked.env,
+        cwd=asked.cwd,
+        rootfs=asked.rootfs,
+        tty=asked.tty,
+        open_stdin=asked.open_stdin,
+    )
+
+
+def _address(field: str, text: str | None) -> IPAddress | None:
+    return None if text is None else read_address(field, text)
+
+
+def _network(field: str, text: str | None) -> IPNetwork | None:
+    return None if text is None else read_network(field, text)
+
+
+def _family4(field: str, text: str | None) -> IPv4Address | None:
+    address = _address(field, text)
+    if isinstance(address, IPv6Address):
+        raise Invalid(f"{field}: {text!r} is an IPv6 address; give it as ip6")
+    return address
+
+
+def _family6(field: str, text: str | None) -> IPv6Address | None:
+    address = _address(field, text)
+    if isinstance(address, IPv4Address):
+        raise Invalid(f"{field}: {text!r} is an IPv4 address; give it as ip")
+    return address
+
+
+# Answers
+
+
+def network_answer(network: Network) -> types.Network:
+    return types.Network(**_network_fields(network))
+
+
+def network_detail(network: Network, parts: Parts) -> types.NetworkDetail:
+    members = [
+        types.Member(
+            container=endpoint.sandbox,
+            name=sandbox.name,
+            ipv4=_text(endpoint.ipv4),
+            ipv6=_text(endpoint.ipv6),
+            mac=endpoint.mac,
+        )
+        for endpoint in parts.records.endpoints_on(network.id)
+        if (sandbox := parts.records.sandboxes.get(endpoint.sandbox)) is not None
+    ]
+    return types.NetworkDetail(**_network_fields(network), endpoints=members)
+
+
+def _network_fields(network: Network) -> dict[str, Any]:
+    return {
+        "id": network.id,
+        "name": network.name,
+        "driver": network.driver,
+        "internal": network.internal,
+        "ipv4": network.pool4 is not None,
+        "ipv6": network.pool6 is not None,
+        "pools": [_pool(pool) for pool in network.pools],
+        "options": dict(network.options),
+        "labels": dict(network.labels),
+        "created": network.created,
+        "bridge": driver_named(network.driver).link(network),
+    }
+
+
+def _pool(pool: Pool) -> types.Pool:
+    return types.Pool(
+        subnet=str(pool.subnet),
+        ip_range=_text(pool.ip_range),
+        gateway=_text(pool.gateway),
+        aux={name: str(address) for name, address in pool.aux.items()},
+    )
+
+
+def container_answer(sandbox: Sandbox, parts: Parts) -> types.Container:
+    pids = parts.runtime.pids(sandbox.id) if sandbox.process is not None and sandbox.exit is None else None
+    config = parts.config
+    ours = sandbox.process is not None
+    return types.Container(
+        id=sandbox.id,
+        name=sandbox.name,
+        state=_state(sandbox, started=pids is not None),
+        hostname=sandbox.hostname,
+        netns=sandbox.key,
+        origin=sandbox.origin.value,
+        pid=int(sandbox.source.partition(":")[0]) if sandbox.origin is Origin.PID else pids[1] if pids else None,
+        labels=dict(sandbox.labels),
+        created=sandbox.created,
+        exit=None if sandbox.exit is None else types.Exit(code=sandbox.exit.code, at=sandbox.exit.at),
+        process=None if sandbox.process is None else _process_answer(sandbox.process),
+        auto_remove=sandbox.auto_remove,
+        console=f"{config.run_dir}/containers/{short(sandbox.id)}/console.sock" if ours else None,
+        log=f"{config.state_dir}/containers/{short(sandbox.id)}/log" if ours else None,
+        ports=[_port(binding) for binding in sandbox.ports],
+        endpoints=[
+            endpoint_answer(sandbox, endpoint, network)
+            for endpoint in parts.records.endpoints_of(sandbox.id)
+            if (network := parts.records.networks.get(endpoint.network)) is not None
+        ],
+    )
+
+
+def _state(sandbox: Sandbox, *, started: bool) -> Literal["created", "running", "exited"]:
+    """A namespace without a process of ours is in use as long as it is there: running."""
+    if sandbox.exit is not None:
+        return "exited"
+    return "running" if started or sandbox.process is None else "created"
+
+
+def endpoint_answer(sandbox: Sandbox, endpoint: Endpoint, network: Network) -> types.Endpoint:
+    return types.Endpoint(
+        id=endpoint.id,
+        network=network.name,
+        network_id=network.id,
+        ifname=endpoint.ifname,
+        mac=endpoint.mac,
+        ipv4=_text(endpoint.ipv4),
+        ipv6=_text(endpoint.ipv6),
+        gateway4=_text(endpoint_gateway(endpoint, network, 4)),
+        gateway6=_text(endpoint_gateway(endpoint, network, 6)),
+        aliases=list(endpoint.aliases),
+        names=list(holder(sandbox, endpoint).names),
+        gw_priority=endpoint.gw_priority,
+    )
+
+
+def _port(binding: PortBinding) -> types.Port:
+    return types.Port(
+        proto=binding.proto.value,
+        container_port=binding.container_port,
+        host_ip=_text(binding.host_ip),
+        host_port=binding.host_port,
+    )
+
+
+def _process_answer(process: Process) -> types.Process:
+    return types.Process(
+        argv=list(process.argv),
+        env=dict(process.env),
+        cwd=process.cwd,
+        rootfs=process.rootfs,
+        tty=process.tty,
+        open_stdin=process.open_stdin,
+    )
+
+
+def _text(value: object | None) -> str | None:
+    return None if value is None else str(value)

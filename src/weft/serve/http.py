@@ -1,0 +1,144 @@
+"""uvicorn on a Unix socket, as weft wants it: without signals of its own, strict with requests' heads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import grp
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from weft.errors import Conflict, Unavailable
+from weft.serve.app import App
+
+GROUP = "weft"
+"""Its members may open the socket, if the group exists. To use it is to be root on the host."""
+LARGEST_HEAD = 320 << 10
+"""In bytes: more than is read at once, so that what came before a head in one go is not held against it."""
+HEAD_PATIENCE = 30.0
+"""Seconds until a request whose head has begun but does not end is given up."""
+
+
+class Server(uvicorn.Server):
+    def __init__(self, app: App) -> None:
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it greets and says goodbye there
+        self._app = app
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=StrictProtocol,
+                ws="none",
+                lifespan="off",
+                loop="asyncio",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                backlog=1024,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=15,
+            )
+        )
+
+    def stop(self) -> None:
+        """Answer what is under way, then return from `serve`."""
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the daemon's business: uvicorn would raise them again before the daemon has put things away."""
+        yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.close()
+        await super().shutdown(sockets)
+
+
+class StrictProtocol(HttpToolsProtocol):
+    """Bounds what uvicorn leaves open: how long and how large a request's head may be."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_size = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._head_timer is not None:
+            self._head_size += len(data)
+            if self._head_size > LARGEST_HEAD:
+                self._refuse(431, "the request's head is too large")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_size = 0
+        self._head_timer = self.loop.call_later(HEAD_PATIENCE, self._give_up)
+
+    def on_headers_complete(self) -> None:
+        self._forget_timer()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_timer()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        self._forget_timer()
+        self._refuse(400, "this is not an HTTP request that weftd understands")
+
+    def _give_up(self) -> None:
+        self._refuse(408, f"the request's head has not come within {HEAD_PATIENCE:g} s")
+
+    def _forget_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _refuse(self, status: int, message: str) -> None:
+        self._forget_timer()
+        if self.transport.is_closing():
+            return
+        body = json.dumps({"kind": "invalid", "message": message}).encode()
+        head = (
+            f"HTTP/1.1 {status} Refused\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+
+def listen(path: str) -> socket.socket:
+    """The daemon's socket, listening. One that a dead daemon left is replaced; a live daemon's raises Conflict."""
+    _refuse_if_answered(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    fresh = f"{path}.new"
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(fresh)
+        listener.bind(fresh)
+        os.chmod(fresh, 0o660)
+        with contextlib.suppress(KeyError, OSError):  # no such group; not ours to give, or not in this user namespace
+            os.chown(fresh, -1, grp.getgrnam(GROUP).gr_gid)
+        listener.listen(1024)
+        os.rename(fresh, path)  # clients see a socket that answers, or none
+    except OSError as error:
+        listener.close()
+        raise Unavailable(f"cannot listen on {path}: {error.strerror or error}") from error
+    return listener
+
+
+def _refuse_if_answered(path: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return
+    raise Conflict(f"another weftd answers on {path}")
