@@ -1,0 +1,121 @@
+"""Other tools' firewalls: whose they are, whether they let containers through, what would admit them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.explain.health.hosts import BACK_BRIDGE, FRONT_BRIDGE, NOTHING_YET, OWN, chain, host
+from weft.explain.health.facts import Chain
+from weft.explain.health.finding import Finding
+from weft.explain.health.firewalls import check_forward_chains, check_input_chains
+
+
+def wrong(*chains: Chain, **facts: Any) -> list[Finding]:
+    return [f for f in check_forward_chains(host(chains=chains, **facts), OWN) if f.level != "ok"]
+
+
+IPTABLES = ("iptables -I FORWARD -i wb-+ -j ACCEPT", "iptables -I FORWARD -o wb-+ -j ACCEPT")
+
+
+@pytest.mark.parametrize(
+    ("found", "tool", "mend"),
+    [
+        (chain(), "iptables", IPTABLES),
+        (chain(family="ip6"), "iptables", tuple(c.replace("iptables", "ip6tables") for c in IPTABLES)),
+        (
+            chain(siblings=frozenset({"FORWARD", "DOCKER-USER", "DOCKER"})),
+            "Docker",
+            tuple(c.replace("FORWARD", "DOCKER-USER") for c in IPTABLES),
+        ),
+        (
+            chain(siblings=frozenset({"FORWARD", "ufw-user-forward"})),
+            "ufw",
+            ("ufw route allow in on wb-+", "ufw route allow out on wb-+"),
+        ),
+        (
+            chain(family="inet", table="firewalld", name="filter_FORWARD", closed="reject"),
+            "firewalld",
+            ("firewall-cmd --permanent --zone=trusted --add-interface=wb-+", "firewall-cmd --reload"),
+        ),
+        (chain(legacy=True), "iptables-legacy", tuple(c.replace("iptables", "iptables-legacy") for c in IPTABLES)),
+        (
+            chain(legacy=True, siblings=frozenset({"DOCKER-USER"})),
+            "Docker",
+            tuple(c.replace("iptables -I FORWARD", "iptables-legacy -I DOCKER-USER") for c in IPTABLES),
+        ),
+        (
+            chain(family="inet", table="mine", name="fwd"),
+            "another firewall",
+            (
+                "nft insert rule inet mine fwd 'iifname \"wb-*\" accept'",
+                "nft insert rule inet mine fwd 'oifname \"wb-*\" accept'",
+            ),
+        ),
+    ],
+    ids=["iptables", "ip6tables", "docker", "ufw", "firewalld", "legacy", "docker-legacy", "unknown"],
+)
+def test_the_tool_in_the_way_is_named_with_what_admits_weft(found: Chain, tool: str, mend: tuple[str, ...]):
+    [finding] = wrong(found)
+    assert finding.level == "error"
+    assert finding.what.startswith(f"{tool} {found.closed}s forwarded packets")
+    assert f"chain {found.name} of table {found.family} {found.table}" in finding.what
+    assert finding.mend == mend
+    assert not finding.fixable
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        chain(closed=""),
+        chain(admits_in=("wb-*",), admits_out=("wb-*",)),
+        chain(admits_in=("wb-*",), admits_published=True),
+        chain(admits_in=(FRONT_BRIDGE, BACK_BRIDGE), admits_out=(BACK_BRIDGE, FRONT_BRIDGE)),
+        chain(hook="input"),
+    ],
+    ids=["open", "both ways", "published", "each bridge by name", "not forwarding"],
+)
+def test_a_chain_that_lets_containers_through_is_not_in_the_way(found: Chain):
+    assert wrong(found) == []
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        chain(admits_in=("wb-*",)),
+        chain(admits_out=("wb-*",)),
+        chain(admits_published=True),
+        chain(admits_in=(FRONT_BRIDGE,), admits_out=(FRONT_BRIDGE,)),
+        chain(admits_in=("docker*",), admits_out=("docker*",)),
+    ],
+    ids=["in only", "out only", "published only", "one bridge of two", "others' bridges"],
+)
+def test_a_chain_that_lets_half_through_is_in_the_way(found: Chain):
+    assert len(wrong(found)) == 1
+
+
+def test_before_there_is_a_network_it_is_a_warning():
+    [finding] = check_forward_chains(host(chains=(chain(),)), NOTHING_YET)
+    assert finding.level == "warning"
+
+
+def test_it_is_told_if_even_neighbours_are_kept_apart():
+    [finding] = wrong(chain(), sysctls={"net.bridge.bridge-nf-call-iptables": "1"})
+    assert "between containers of one network" in finding.why
+    [finding] = wrong(chain(), sysctls={"net.bridge.bridge-nf-call-iptables": "0"})
+    assert "between containers of one network" not in finding.why
+
+
+def test_rules_that_cannot_be_read_are_a_note():
+    [finding] = wrong(unread_chains="libnftables is not to be had")
+    assert finding.level == "note"
+    assert "libnftables is not to be had" in finding.what
+
+
+def test_a_host_that_guards_itself_gets_a_note():
+    [finding] = check_input_chains(host(chains=(chain(hook="input", name="INPUT"),)), OWN)
+    assert finding.level == "note"
+    assert "unless iptables admits them" in finding.what
+    admitting = chain(hook="input", name="INPUT", admits_in=("wb-*",))
+    assert check_input_chains(host(chains=(admitting,)), OWN) == []

@@ -1,0 +1,94 @@
+"""The table as text: read whole beside this file, and understood by the real nft.
+
+After a change of the rules, `WEFT_GOLDEN=write make test TESTS=tests/firewall` writes the files anew; read the
+difference before it is committed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+
+from tests.hosts import in_private_host
+from weft.firewall.elements import network_elements, port_elements
+from weft.firewall.layout import SETS
+from weft.firewall.ruleset import ruleset
+from weft.model import PortBinding, Proto
+
+GOLDEN = Path(__file__).parent / "golden"
+
+VARIANTS = {
+    "plain": ruleset(),
+    "ipv6": ruleset(ipv6=True),
+    "closed": ruleset(closed=(4, 6)),
+    "user": ruleset(user_rules=('iifname "wg0" accept', "ip saddr 10.0.0.0/8 drop")),
+}
+variants = pytest.mark.parametrize("name", VARIANTS)
+
+
+@variants
+def test_the_text_is_the_one_that_was_read_and_approved(name: str):
+    golden = GOLDEN / f"{name}.nft"
+    if os.environ.get("WEFT_GOLDEN") == "write":
+        golden.write_text(VARIANTS[name])
+    assert VARIANTS[name] == golden.read_text()
+
+
+def nft(*arguments: str, stdin: str = "") -> str:
+    done = subprocess.run(["nft", *arguments], input=stdin, capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@variants
+@in_private_host
+def test_nft_understands_it(name: str):
+    nft("-c", "-f", "-", stdin=VARIANTS[name])
+    assert nft("list", "ruleset") == "", "checking alone puts nothing in place"
+
+
+@in_private_host
+def test_loading_it_twice_leaves_no_second_bridge_table():
+    anew = "add table inet weft\ndelete table inet weft\n"
+    for name in ("ipv6", "ipv6"):
+        nft("-f", "-", stdin=anew + VARIANTS[name])
+    assert nft("list", "table", "bridge", "weft").count("mld-listener-query") == 1
+    nft("-f", "-", stdin=anew + VARIANTS["plain"])
+    assert nft("list", "tables").split("\n")[:-1] == ["table inet weft"]
+
+
+@in_private_host
+def test_every_kind_of_element_is_taken_and_listed():
+    elements = [
+        *network_elements(
+            "wb-1", [ip_network("10.0.0.0/24"), ip_network("fd00::/64")], internal=True, masquerade=True, icc=True
+        ),
+        *network_elements("wb-2", [], internal=False, masquerade=True, icc=True),
+        *port_elements(
+            [
+                PortBinding(proto=proto, container_port=80, host_port=8080, host_ip=host_ip)
+                for proto in Proto
+                for host_ip in (None, ip_address("192.0.2.1"), ip_address("2001:db8::1"))
+            ],
+            ip_address("10.0.0.2"),
+            ip_address("fd00::2"),
+        ),
+    ]
+    assert {element.name for element in elements} == set(SETS)
+
+    nft("-f", "-", stdin=ruleset())
+    nft("-f", "-", stdin="".join(f"add element inet weft {e.name} {{ {e.text()} }}\n" for e in elements))
+    listed = " ".join(nft("list", "table", "inet", "weft").split())
+    for element in elements:
+        assert element.text() in listed
+
+
+@in_private_host
+def test_what_people_read_names_its_reasons():
+    nft("-f", "-", stdin=ruleset())
+    listed = nft("list", "table", "inet", "weft")
+    assert all(layout.comment in listed for layout in SETS.values())

@@ -1,0 +1,53 @@
+"""Packets that no honest program sends, put on a wire by hand."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
+ALL_NODES_MAC = bytes.fromhex("333300000001")
+
+
+def put_on_wire(link: str, protocol: int, mac: bytes, packet: bytes) -> None:
+    """Send an IP packet over a link of the current namespace, straight to a MAC."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0) as wire:
+        wire.sendto(packet, (link, protocol, 0, 0, mac))
+
+
+def udp4(source: str, destination: str, port: int, payload: bytes = b"?") -> bytes:
+    """A whole IPv4 packet. UDP's own checksum is left out, as IPv4 allows."""
+    datagram = struct.pack(">4H", 4444, port, 8 + len(payload), 0) + payload
+    header = struct.pack(
+        ">BBHHHBBH4s4s",
+        *(0x45, 0, 20 + len(datagram), 1, 0, 64, socket.IPPROTO_UDP, 0),
+        *(socket.inet_aton(source), socket.inet_aton(destination)),
+    )
+    return header[:10] + struct.pack(">H", _checksum(header)) + header[12:] + datagram
+
+
+def syn4(source: str, destination: str, port: int) -> bytes:
+    """A TCP packet that opens a connection."""
+    ends = socket.inet_aton(source) + socket.inet_aton(destination)
+    segment = struct.pack(">HHIIBBHHH", 4444, port, 7, 0, 0x50, 0x02, 65535, 0, 0)
+    check = _checksum(ends + struct.pack(">BBH", 0, socket.IPPROTO_TCP, len(segment)) + segment)
+    segment = segment[:16] + struct.pack(">H", check) + segment[18:]
+    header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(segment), 1, 0, 64, socket.IPPROTO_TCP, 0) + ends
+    return header[:10] + struct.pack(">H", _checksum(header)) + header[12:] + segment
+
+
+def router_advertisement(prefix: str, source: str = "fe80::bad") -> bytes:
+    """ "I am a router, and make yourselves addresses of this /64"."""
+    ends = socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, "ff02::1")
+    advert = struct.pack(">BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)
+    advert += struct.pack(">BBBBIII", 3, 4, 64, 0xC0, 86400, 86400, 0) + socket.inet_pton(socket.AF_INET6, prefix)
+    check = _checksum(ends + struct.pack(">II", len(advert), socket.IPPROTO_ICMPV6) + advert)
+    advert = advert[:2] + struct.pack(">H", check) + advert[4:]
+    return struct.pack(">IHBB", 0x60000000, len(advert), socket.IPPROTO_ICMPV6, 255) + ends + advert
+
+
+def _checksum(data: bytes) -> int:
+    total = sum(struct.unpack(f">{(len(data) + 1) // 2}H", data + b"\0" * (len(data) % 2)))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
