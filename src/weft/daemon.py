@@ -149,6 +149,7 @@ async def run(daemon: Daemon) -> None:
     server = Server(App(prefix=PREFIX, routes=Table(native.routes())))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
+    daemon.worker.attach(loop)
     daemon.ports.attach(loop)
     ears = _Ears(daemon, loop)
     await daemon.worker.call(daemon.converge.start, rebooted=_rebooted(daemon.config.run_dir))

@@ -159,6 +159,7 @@ def served(directory: Path) -> Iterator[House]:
     stop: list[Callable[[], None]] = []
 
     async def run() -> None:
+        house.worker.attach(asyncio.get_running_loop())
         native = Native(house.controller, house.parts, house.worker)
         server = Server(App(prefix=PREFIX, routes=Table(native.routes())))
         stop.append(server.stop)
