@@ -33,7 +33,7 @@ class Prepared(World):
 
     def offered(self, number: int = 1) -> Plan:
         """A container's plan whose link is named as was offered."""
-        beginning = self.kernel.offer()
+        beginning = self.kernel.offer(BRIDGE.name)
         assert beginning is not None
         link = names.veth(names.new_id(beginning))
         assert link == self.spare
@@ -114,8 +114,8 @@ def test_other_plans_do_not_touch_a_spare():
 @in_private_host
 def test_an_offer_not_taken_is_void_and_closing_leaves_nothing():
     world = Prepared()
-    assert world.kernel.offer()
-    assert world.kernel.offer() is None
+    assert world.kernel.offer(BRIDGE.name)
+    assert world.kernel.offer(BRIDGE.name) not in (None, world.spare.removeprefix("wv-"))
     assert has_gone(lambda: world.spare in link_names())
     assert not world.kernel.prepare()
     world.kernel.close()
@@ -123,10 +123,43 @@ def test_an_offer_not_taken_is_void_and_closing_leaves_nothing():
 
 
 @in_private_host
+def test_a_spare_is_a_port_already_where_the_last_container_went_and_is_taken_there_first():
+    world = Prepared()
+    world.kernel.ensure(world.offered())
+    sh("ip link add other up type bridge")
+    world.kernel.prepare()
+    (plugged,) = link_names() - {"lo", BRIDGE.name, "other", world.spare}
+    state = sh(f"ip -d link show {plugged}")
+    assert f"master {BRIDGE.name}" in state
+    assert "state DOWN" in state
+    assert world.kernel.offer("other") == plugged.removeprefix("wv-")
+    plan = tuple(
+        replace(item, name=plugged, master="other") if isinstance(item, Veth) else item for item in world.container(2)
+    )
+    world.kernel.ensure(plan)
+    assert world.kernel.missing(plan) == ()
+    assert "master other" in sh(f"ip link show {plugged}")
+
+
+@in_private_host
+def test_a_spare_does_not_keep_the_last_port_of_a_bridge_from_a_container():
+    world = Prepared()
+    world.kernel.ensure(world.offered())
+    world.kernel.prepare()
+    there = len(sh(f"ip -o link show master {BRIDGE.name}").splitlines())
+    assert there == 2
+    dummies = "".join(f"link add d{i} master {BRIDGE.name} type veth\n" for i in range(1023 - there))
+    sh(f"printf '{dummies}' | ip -batch -")
+    plan = world.container(2)  # its link is not named as a spare's
+    world.kernel.ensure(plan)
+    assert world.kernel.missing(plan) == ()
+
+
+@in_private_host
 def test_spares_wake_nobody():
     world, watch = Prepared(), Watch()
     world.kernel.ensure(world.offered())
     world.kernel.prepare()
-    world.kernel.offer()
-    world.kernel.offer()
+    world.kernel.offer(BRIDGE.name)
+    world.kernel.offer(BRIDGE.name)
     assert [watch.read(fd) for fd in select.select(watch.filenos(), [], [], 0.2)[0]] == []

@@ -302,7 +302,7 @@ class Controller:
         for wish in spec.networks or (EndpointSpec(network=DEFAULT_NETWORK),):
             network = self._network_for(wish.network)
             ordinary = not endpoints and sandbox.origin is Origin.MADE and wish.ifname is None
-            beginning = (self._parts.kernel.offer() if ordinary else None) or ""
+            beginning = (self._parts.kernel.offer(names.bridge(network.id)) if ordinary else None) or ""
             endpoint = wanted.wanted_endpoint(wish, network, sandbox, endpoints, self._records, beginning=beginning)
             endpoints.append(endpoint)
         return sorted(endpoints, key=self._records.gateway_rank) if len(endpoints) > 1 else endpoints

@@ -28,8 +28,8 @@ class Kernel(Protocol):
     def prepare(self) -> bool:
         """Do a piece of what joins to come will need, while nobody waits; whether there is more to do."""
 
-    def offer(self) -> str | None:
-        """How the id of the next endpoint should begin, for what was prepared to serve it: hex digits.
+    def offer(self, bridge: str) -> str | None:
+        """How the id of the next endpoint, on this bridge, should begin for what was prepared to serve it: hex digits.
 
         Only for the first endpoint, with an ordinary name, of a namespace that weft makes. None: any id will do.
         """

@@ -149,6 +149,7 @@ class Ensure:
             master = links.index_of(self._visit.host.rtnl, item.master)
         if not master:
             raise NotFound(f"bridge {item.master} is not there, and {item.name} should be a port of it")
+        self._spares.bridge = master
         if _is_spare(item, there):
             steps = [Step(links.take_spare(item.name, master, item.mtu), item, creates=True)]
         else:
@@ -274,6 +275,7 @@ class Ensure:
             return self._accept_veth(item)
         if isinstance(item, Veth) and failure.errno == errno.EXFULL:
             self._visit.reaper.flush(force=True)  # Ports that have left count until they are deleted.
+            self._spares.unplug()
             self._make_again(item)
             return True
         if isinstance(item, Veth) and failure.errno == errno.ENODEV:

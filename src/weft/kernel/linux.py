@@ -113,8 +113,8 @@ class LinuxKernel:
     def prepare(self) -> bool:
         return self._spares.prepare()
 
-    def offer(self) -> str | None:
-        return self._spares.offer()
+    def offer(self, bridge: str) -> str | None:
+        return self._spares.offer(bridge)
 
     def open_nameserver(self, netns: str) -> tuple[int, int]:
         ready = self._spares.sockets_of(netns)

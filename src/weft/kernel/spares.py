@@ -1,9 +1,11 @@
 """Namespaces made ahead, while nobody waits: most of what a join costs is the same for every container.
 
 A spare is a namespace with `lo` up, weft's table and the name server's sockets, and a veth pair whose inner end is
-eth0 and whose outer end is a port of no bridge yet. Nothing but this process's descriptors keeps it: however weftd
-ends, its spares end with it and leave nothing behind. The outer end has a group of its own, so that nobody takes it
-for a link of a container's.
+eth0. Nothing but this process's descriptors keeps it: however weftd ends, its spares end with it and leave nothing
+behind. The outer end has a group of its own, so that nobody takes it for a link of a container's.
+
+The outer end of one spare is a port already of the bridge that a container joined last, though down: the kernel goes
+through all ports of a bridge for every new one, which on a network of a thousand is the dearest part of a join.
 
 Whoever makes an endpoint asks for an `offer` first: the endpoint's id must begin as the spare's link is named.
 """
@@ -40,6 +42,8 @@ class Spare:
     sockets: Sockets
     table: tuple[int, bool]
     """The kind of `plan.SandboxTable`: port, and whether IPv6 is let in."""
+    bridge: int = 0
+    """The index of the bridge that the link is a port of."""
 
 
 class Spares:
@@ -52,25 +56,43 @@ class Spares:
         self._sockets: dict[str, Sockets] = {}
         self.table = (names.NAMESERVER_PORT, False)
         """The kind that the latest container wanted: the next one probably does, too."""
+        self.bridge = 0
+        """The index of the bridge that it joined; likewise."""
 
     def prepare(self) -> bool:
         """Make one, unless there are enough; whether another is wanted."""
         if len(self._ready) >= self._count:
             return False
-        try:
-            self._ready.append(self._make())
-        except (OSError, WeftError) as error:
-            # Only ahead of time: whoever needs a namespace will hear of it, if it is still so.
-            log.debug("no spare namespace: %s", error)
+        spare = self._made()
+        if spare is None:
             return False
+        self._plug(spare)
+        self._ready.append(spare)
         return len(self._ready) < self._count
 
-    def offer(self) -> str | None:
-        """How the next endpoint's id should begin; an offer that was not taken up is void from now on."""
+    def offer(self, bridge: str) -> str | None:
+        """How the id of an endpoint that is to be on this bridge should begin.
+
+        An offer that was not taken up is void from now on. If none is ready one is made: to have a container made
+        from it costs no more than to make it otherwise.
+        """
         if self._offered is not None:
             _discard(self._offered)
-        self._offered = self._ready.popleft() if self._ready else None
+        self._offered = self._best(links.index_of(self._host, bridge)) if self._ready else self._made()
         return self._offered.link.removeprefix("wv-") if self._offered else None
+
+    def _best(self, bridge: int) -> Spare:
+        """One that is a port of the bridge; else of none, since the kernel would have to take it off another."""
+        best = min(self._ready, key=lambda spare: (spare.bridge != bridge, spare.bridge))
+        self._ready.remove(best)
+        return best
+
+    def unplug(self) -> None:
+        """Give up the ports that are held for containers to come: a bridge has only so many."""
+        plugged = [spare for spare in self._ready if spare.bridge]
+        self._host.send([links.set_master(spare.link, 0) for spare in plugged])
+        for spare in plugged:
+            spare.bridge = 0
 
     def take(self, link: str) -> Spare | None:
         """The spare that was offered, if its outer end has this name; it is the caller's from now on."""
@@ -99,6 +121,14 @@ class Spares:
         for descriptor in self._sockets.pop(path, ()):
             os.close(descriptor)
 
+    def _made(self) -> Spare | None:
+        try:
+            return self._make()
+        except (OSError, WeftError) as error:
+            # Whoever needs a namespace will hear of it, if it is still so.
+            log.debug("no spare namespace: %s", error)
+            return None
+
     def _make(self) -> Spare:
         link = f"wv-{secrets.token_hex(names.SHORT // 2)}"
         table = SandboxTable("", *self.table)
@@ -120,6 +150,12 @@ class Spares:
             raise OSError(failures[0].errno, failures[0].text)
         rtnl.send([links.no_own_address(INNER)])
         return spare
+
+    def _plug(self, spare: Spare) -> None:
+        bridge = self.bridge
+        if bridge and all(other.bridge != bridge for other in self._ready):
+            # Refused if the bridge is gone or full.
+            spare.bridge = 0 if self._host.send([links.set_master(spare.link, bridge)]) else bridge
 
 
 def _discard(spare: Spare) -> None:
