@@ -13,6 +13,9 @@ import time
 
 
 def configure_logging(level: str, style: str) -> None:
+    # Nothing that our lines do not have is found out for them: as the logging module's documentation has it.
+    logging._srcfile = None  # noqa: SLF001
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if style == "json" else TextLines())
     root = logging.getLogger()

@@ -41,6 +41,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 date_header=False,
+                proxy_headers=False,
                 backlog=1024,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=15,
