@@ -185,3 +185,41 @@ def test_any_history_ends_as_if_only_its_outcome_had_been_said(steps: list[tuple
 def _answer(zone: Zone, name: str) -> object:
     local = zone.lookup(to_wire(name), A, ["n"])
     return (local.rcode, sorted(local.rdata)) if isinstance(local, Local) else None
+
+
+ADDRESSES = st.lists(st.sampled_from(["10.0.0.1", "10.0.0.10", "10.0.0.2", "fd00::1"]), max_size=2)
+TOLD = st.lists(st.tuples(st.sampled_from(["n", "m"]), ENDPOINTS, st.none() | HOLDERS, ADDRESSES), max_size=10)
+ASKED = [
+    *("x", "y", "z", "x.y", "x.net", "y.net", "x.y.net", "x.x.y", "z.x.y", "nobody.net"),
+    *("1.0.0.10.in-addr.arpa", "10.0.0.10.in-addr.arpa", "2.0.0.10.in-addr.arpa"),
+    ip_address("fd00::1").reverse_pointer,
+]
+
+
+@given(TOLD)
+def test_only_the_names_that_are_said_to_change_mean_something_else_afterwards(
+    told: list[tuple[str, str, list[str] | None, list[str]]],
+) -> None:
+    """Answers are kept ready for all others."""
+    zone = Zone()
+    zone.set_network("n", "net")
+    zone.set_network("m", "x.y")
+    before = _all_answers(zone)
+    for network, endpoint, names, addresses in told:
+        if names is None:
+            changed = zone.withdraw(network, endpoint)
+        else:
+            changed = zone.publish(network, endpoint, names, packed(*addresses))
+        after = _all_answers(zone)
+        assert {asked[0] for asked, answer in after.items() if answer != before[asked]} <= changed
+        before = after
+
+
+def _all_answers(zone: Zone) -> dict[tuple[bytes, int, tuple[str, ...]], object]:
+    wires = [to_wire(name) for name in ASKED]
+    return {
+        (wire, qtype, networks): repr(zone.lookup(wire, qtype, networks))
+        for wire in wires
+        for qtype in (A, AAAA, PTR)
+        for networks in (("n", "m"), ("m", "n"), ("n",))
+    }

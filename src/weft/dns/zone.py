@@ -63,26 +63,28 @@ class Zone:
     def drop_network(self, network: str) -> None:
         self._networks.pop(network, None)
 
-    def publish(self, network: str, endpoint: str, names: Sequence[str], addresses: Sequence[bytes]) -> None:
+    def publish(self, network: str, endpoint: str, names: Sequence[str], addresses: Sequence[bytes]) -> set[bytes]:
         """Say what an endpoint is called and where it is, replacing what was said before.
 
-        Names that nobody could ask for (an empty label, one too long) are kept, but not found.
+        Names that nobody could ask for (an empty label, one too long) are kept, but not found. Returns the names
+        that may mean something else now to who is on the network; so does `withdraw`.
         """
         entry = self._networks.setdefault(network, _Network())
-        self._forget(entry, endpoint)
+        changed = self._forget(entry, endpoint)
         entry.endpoints[endpoint] = (tuple(names), tuple(addresses))
         for name in dict.fromkeys(_askable(names)):
             entry.holders[name] = (*entry.holders.get(name, ()), endpoint)
         for address in addresses:
             entry.addresses[address] = endpoint
+        return changed | _names_of(entry, endpoint)
 
-    def withdraw(self, network: str, endpoint: str) -> None:
+    def withdraw(self, network: str, endpoint: str) -> set[bytes]:
         entry = self._networks.get(network)
-        if entry is not None:
-            self._forget(entry, endpoint)
+        return self._forget(entry, endpoint) if entry is not None else set()
 
     @staticmethod
-    def _forget(entry: _Network, endpoint: str) -> None:
+    def _forget(entry: _Network, endpoint: str) -> set[bytes]:
+        gone = _names_of(entry, endpoint)
         names, addresses = entry.endpoints.pop(endpoint, ((), ()))
         for name in dict.fromkeys(_askable(names)):
             left = tuple(e for e in entry.holders[name] if e != endpoint)
@@ -94,6 +96,7 @@ class Zone:
             # Another endpoint may have been given the address before this one was withdrawn.
             if entry.addresses.get(address) == endpoint:
                 del entry.addresses[address]
+        return gone
 
     def networks(self) -> Iterator[tuple[str, str]]:
         """Id and name of each."""
@@ -122,6 +125,19 @@ def _askable(names: Iterable[str]) -> Iterator[bytes]:
             yield to_wire(name).lower()
         except FormatError:
             continue
+
+
+def _names_of(entry: _Network, endpoint: str) -> set[bytes]:
+    """All names by which somebody could ask for an endpoint: plain, qualified and reverse."""
+    names, addresses = entry.endpoints.get(endpoint, ((), ()))
+    plain = set(_askable(names))
+    return plain | {name + entry.suffix for name in plain} | {_reverse_name(address) for address in addresses}
+
+
+def _reverse_name(address: bytes) -> bytes:
+    if len(address) == 4:
+        return b"".join(b"%c%d" % (len(str(byte)), byte) for byte in reversed(address)) + _REVERSE4
+    return b"".join(b"\x01%c" % digit for digit in reversed(address.hex().encode())) + _REVERSE6
 
 
 def _addresses(entry: _Network, endpoints: Sequence[str], qtype: int) -> Local:

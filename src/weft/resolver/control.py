@@ -100,17 +100,15 @@ class Control:
         match said:
             case ("publish", network, endpoint, names, addresses):
                 packed = [bytes.fromhex(a) for a in control.split(addresses)]
-                server.zone.publish(network, endpoint, control.split(names), packed)
-                server.changed(network)
+                server.changed(network, server.zone.publish(network, endpoint, control.split(names), packed))
             case ("withdraw", network, endpoint):
-                server.zone.withdraw(network, endpoint)
-                server.changed(network)
+                server.changed(network, server.zone.withdraw(network, endpoint))
             case ("network", network, name):
                 server.zone.set_network(network, name)
-                server.changed(network)
+                server.changed_entirely(network)
             case ("drop", network):
                 server.zone.drop_network(network)
-                server.changed(network)
+                server.changed_entirely(network)
             case ("view", sandbox, networks, forward, servers):
                 self._view(sandbox, control.split(networks), control.split(servers), fds, forward=forward == "forward")
             case ("close", sandbox):

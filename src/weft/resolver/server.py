@@ -1,8 +1,8 @@
 """The DNS server: views, and what happens to a query.
 
 The hot path is `View._datagrams`: take what has come, look up each query's bytes (all but the id) in the answers of
-the view's scope, send id and answer. Because the key holds the question as it was spelt, the spelling is echoed; a
-change of a network empties the scopes that it is part of, and they fill again at the first question.
+the view's scope, send id and answer. Because the key holds the question as it was spelt, the spelling is echoed. When
+an endpoint comes or goes, the answers for its names are thrown away, and made again at the first question.
 
 The order inside it is a strict guarantee: queries are taken first, then weftd's pending messages are read, then the
 queries are answered: those whose answer is ready together, then the others. So what weftd said before a query was sent
@@ -12,7 +12,7 @@ is known when the query is answered.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from random import shuffle
 
 from weft.dns import message
@@ -38,7 +38,7 @@ UNDER_WAY_MAX = 256
 class Scope:
     """What views on the same networks in the same order share: the answers are the same."""
 
-    __slots__ = ("networks", "ready", "shuffled", "views")
+    __slots__ = ("keys", "networks", "ready", "shuffled", "views")
 
     def __init__(self, networks: tuple[str, ...]) -> None:
         self.networks = networks
@@ -46,11 +46,20 @@ class Scope:
         """A query's bytes without the id, to the answer's without the id."""
         self.shuffled: dict[bytes, list[bytes]] = {}
         """The same for names with several addresses: the answer in several orders."""
+        self.keys: dict[bytes, list[bytes]] = {}
+        """The name asked for, in lower case, to the queries above that ask for it."""
         self.views = 0
 
     def forget(self) -> None:
         self.ready.clear()
         self.shuffled.clear()
+        self.keys.clear()
+
+    def forget_names(self, names: Iterable[bytes]) -> None:
+        for name in names:
+            for key in self.keys.pop(name, ()):
+                self.ready.pop(key, None)
+                self.shuffled.pop(key, None)
 
 
 class Server:
@@ -103,10 +112,16 @@ class Server:
         if not scope.views:
             del self._scopes[scope.networks]
 
-    def changed(self, network: str) -> None:
-        """The names on a network are others now."""
+    def changed(self, network: str, names: Collection[bytes]) -> None:
+        """Some names on a network mean something else now. All other answers stay ready: somebody always comes."""
         for scope in self._scopes.values():
-            if (scope.ready or scope.shuffled) and network in scope.networks:
+            if scope.keys and network in scope.networks:
+                scope.forget_names(names)
+
+    def changed_entirely(self, network: str) -> None:
+        """The network has another name, or is gone."""
+        for scope in self._scopes.values():
+            if network in scope.networks:
                 scope.forget()
 
     def remember(self, scope: Scope, key: bytes, query: Query, local: Local) -> None:
@@ -117,6 +132,7 @@ class Server:
             for each in self._scopes.values():
                 each.forget()
             self._ready = 0
+        scope.keys.setdefault(query.name, []).append(key)
         if len(local.rdata) > 1:
             scope.shuffled[key] = variants = _in_several_orders(query, local)
             self._ready += len(variants)
