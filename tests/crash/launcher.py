@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -52,6 +53,7 @@ class Boundaries:
         self._resolver = f"{run_dir}/resolver.pid"
         self._attempt = ""
         self._count = 0
+        self._counting = threading.Lock()
 
     def cross(self, what: str, *, refusable: bool = False) -> None:
         try:
@@ -61,9 +63,10 @@ class Boundaries:
             return
         if deed == "error" and not refusable:
             return
-        self._count = 1 if attempt != self._attempt else self._count + 1
-        self._attempt = attempt
-        if self._count == int(number):
+        with self._counting:  # two threads cross boundaries, and each of them has a number of its own
+            self._count = count = 1 if attempt != self._attempt else self._count + 1
+            self._attempt = attempt
+        if count == int(number):
             self._do(deed, what)
 
     def _do(self, deed: str, what: str) -> None:
