@@ -1,6 +1,7 @@
 """Names: dnsperf inside a container against weft's resolver, dockerd's own and aardvark-dns, interleaved.
 
-The client, its settings and the names asked for are the same everywhere; every answer has to be an address.
+The client, its settings and the names asked for are the same everywhere; every answer has to be an address. The floor
+is a C program that answers without looking anything up: more answers than it gives, this client cannot take here.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench.contender import Contender
@@ -17,7 +18,7 @@ from bench.figures import Bar, Figure, Part, amount, median, percentile, ratio, 
 from bench.floor import Floor
 from bench.netavark import GATEWAY, Netavark
 from bench.weftd import Weft
-from bench.world import Absent, World, require, spawn
+from bench.world import Absent, Host, World, require, spawn, stop
 
 CONTAINERS = 10
 STEADY_QPS = 1000
@@ -25,13 +26,18 @@ STEADY_QPS = 1000
 
 MOST = 950
 
-LABELS = {"weft": "weft", "docker": "dockerd, embedded DNS", "aardvark": "aardvark-dns"}
+LABELS = {
+    "weft": "weft",
+    "floor": "floor: C, looks nothing up",
+    "docker": "dockerd, embedded DNS",
+    "aardvark": "aardvark-dns",
+}
 
 
 class Target:
     """A name server as one container sees it."""
 
-    def __init__(self, netns: str, server: str, names: Path) -> None:
+    def __init__(self, netns: int | str, server: str, names: Path) -> None:
         self._netns = netns
         self._command = ("dnsperf", "-s", server, "-d", str(names), "-c", "4", "-T", "1")
 
@@ -60,6 +66,32 @@ class Target:
         return _checked(process, output)
 
 
+class Answers:
+    """answers.c in a namespace of its own."""
+
+    ADDRESS = "127.0.0.11"
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._host: Host | None = None
+        self._process: subprocess.Popen[str] | None = None
+
+    def setup(self) -> int:
+        """Its namespace."""
+        program = self._world.compiled("answers")
+        self._host = Host()
+        self._process = self._host.spawn(program, self.ADDRESS, pipes=True)
+        if self._process.stdout is None or self._process.stdout.readline() != "ready\n":
+            raise RuntimeError("bench/answers.c does not serve")
+        return self._host.netns
+
+    def close(self) -> None:
+        if self._process is not None:
+            stop(self._process)
+        if self._host is not None:
+            self._host.close()
+
+
 def measure(world: World) -> list[Part]:
     require("dnsperf", "dnsperf")
     rounds, seconds = (1, 1.0) if world.quick else (5, 2.0)
@@ -69,12 +101,13 @@ def measure(world: World) -> list[Part]:
     missing: list[str] = []
     rates: dict[str, list[float]] = {name: [] for name in LABELS}
     idle: dict[str, list[float]] = {name: [] for name in LABELS}
-    floor = Floor(world)
+    floor, answers = Floor(world), Answers(world)
     joining: list[float] = []
     floored: list[float] = []
     try:
         floor.setup()
         targets = _targets(world, weft, docker, netavark, names, missing)
+        targets["floor"] = Target(answers.setup(), Answers.ADDRESS, names)
         time.sleep(1)
         for r in range(rounds):
             world.tell(f"names, round {r + 1} of {rounds}")
@@ -85,7 +118,7 @@ def measure(world: World) -> list[Part]:
             joining += _while_joining(targets["weft"], weft, seconds)
             floored += _while_joining(targets["weft"], floor, seconds)
     finally:
-        for contender in (weft, docker, netavark, floor):
+        for contender in (weft, docker, netavark, floor, answers):
             contender.close()
     return [_part(rates, idle, joining, floored, missing, rounds, seconds)]
 
@@ -165,10 +198,22 @@ def _part(
         bars=(
             Bar(what="answers, weft / docker", measured=ratio(qps["weft"], qps["docker"]), at_least=3),
             Bar(what="answers, weft / aardvark-dns", measured=ratio(qps["weft"], qps["aardvark"]), at_least=1.3),
+            Bar(what="p99 idle, weft / aardvark-dns", measured=ratio(p99["weft"], p99["aardvark"]), at_most=1),
             Bar(what="weft's p99, joins running / idle", measured=ratio(busy, p99["weft"]), at_most=2),
         ),
-        notes=tuple(missing),
+        notes=(*missing, *_limits(qps, p99, percentile(floored, 99))),
         figures={"dns": figures},
+    )
+
+
+def _limits(
+    qps: Mapping[str, float | None], p99: Mapping[str, float | None], beside_floor: float | None
+) -> tuple[str, ...]:
+    """What no program could do better here than the floors did."""
+    answers, delay = ratio(qps["floor"], qps["docker"]), ratio(beside_floor, p99["weft"])
+    return (
+        f"answers: the floor gives {amount(answers, 'x')} Docker's, and no name server more",
+        f"joins running: with the C floor's joins in weft's place the p99 rises by {amount(delay, 'x')}",
     )
 
 

@@ -51,7 +51,7 @@ Times = dict[str, list[float]]
 def measure(world: World) -> list[Part]:
     population, rounds = (10, 5) if world.quick else (100, 40)
     floor = Floor(world)
-    joins, leaves, missing, churn = _side_by_side(world, floor, population=population, rounds=rounds)
+    joins, leaves, missing, churns, empty = _side_by_side(world, floor, population=population, rounds=rounds)
     flats = {
         IPV4: _flat(world, IPV4, lambda r: Weft(world, network=f"flat4{r}", ipv6=False)),
         DUAL: _flat(world, DUAL, lambda r: Weft(world, network=f"flat6{r}", ipv6=True)),
@@ -60,12 +60,15 @@ def measure(world: World) -> list[Part]:
     shape = f"{population} endpoints, {rounds} rounds, interleaved, {PACE * 1e3:.0f} ms apart, medians"
     return [
         _join_part(joins, missing, flats, median(floor.asked), shape),
-        _leave_part(leaves, missing, flats[IPV4], churn, shape),
+        _leave_part(leaves, missing, flats[IPV4], churns, median(empty), shape),
     ]
 
 
-def _side_by_side(world: World, floor: Floor, *, population: int, rounds: int) -> tuple[Times, Times, list[str], Churn]:
-    """Join and leave times by contender, what is missing, and weft's joins with leaves per second at the end."""
+def _side_by_side(
+    world: World, floor: Floor, *, population: int, rounds: int
+) -> tuple[Times, Times, list[str], dict[str, Churn], list[float]]:
+    """Join and leave times by contender, what is missing, joins with leaves without pause of weft and the floor, and
+    what a request that does nothing takes."""
     weft = Weft(world)
     contenders: list[Contender] = [
         weft,
@@ -84,11 +87,13 @@ def _side_by_side(world: World, floor: Floor, *, population: int, rounds: int) -
         time.sleep(1)
         world.tell(f"{rounds} rounds of {', '.join(c.name for c in present)}")
         joins, leaves = _rounds(present, first=FIRST + population, rounds=rounds)
-        churn = _churn(weft, first=FIRST + population, seconds=1 if world.quick else 5)
+        empty = _empty(weft, rounds)
+        seconds = 1 if world.quick else 5
+        churns = {c.name: _churn(c, first=FIRST + population, seconds=seconds) for c in (weft, floor)}
     finally:
         for contender in contenders:
             contender.close()
-    return joins, leaves, missing, churn
+    return joins, leaves, missing, churns, empty
 
 
 def _set_up(world: World, contenders: Sequence[Contender], missing: list[str]) -> list[Contender]:
@@ -130,13 +135,22 @@ class Churn:
     """The median leave, in milliseconds: what it costs when nothing else has emptied the caches before."""
 
 
-def _churn(weft: Weft, *, first: int, seconds: float) -> Churn:
+def _empty(weft: Weft, rounds: int) -> list[float]:
+    """Milliseconds of requests that do nothing, as far apart as all others: below that no request can be."""
+    took = []
+    for _ in range(rounds):
+        time.sleep(3 * PACE)
+        took.append(weft.ping())
+    return took
+
+
+def _churn(contender: Contender, *, first: int, seconds: float) -> Churn:
     begun = time.perf_counter()
     leaves: list[float] = []
     while time.perf_counter() - begun < seconds:
         i = first + len(leaves) % 1000
-        weft.join(i)
-        leaves.append(weft.leave(i))
+        contender.join(i)
+        leaves.append(contender.leave(i))
     return Churn(per_second=len(leaves) / (time.perf_counter() - begun), leave=statistics.median(leaves))
 
 
@@ -216,9 +230,11 @@ def _join_part(
     )
 
 
-def _leave_part(times: Times, missing: Sequence[str], flat4: Flat, churn: Churn, shape: str) -> Part:
+def _leave_part(
+    times: Times, missing: Sequence[str], flat4: Flat, churns: Mapping[str, Churn], empty: float | None, shape: str
+) -> Part:
     p50 = {name: median(values) for name, values in times.items()}
-    weft = p50.get("weft")
+    weft, churn, bare = p50.get("weft"), churns["weft"], churns["floor"]
     bars = [
         Bar(what="weft, 30 ms apart", measured=weft, at_most=1, unit="ms"),
         Bar(what="weft, without pause", measured=churn.leave, at_most=1, unit="ms"),
@@ -232,10 +248,14 @@ def _leave_part(times: Times, missing: Sequence[str], flat4: Flat, churn: Churn,
     figures["flat_ratio"] = rounded(flat4.leave_ratio)
     figures["weft_without_pause_ms"] = rounded(churn.leave)
     figures["churn_per_second"] = rounded(churn.per_second, 1)
+    figures["floor_churn_per_second"] = rounded(bare.per_second, 1)
+    figures["empty_request_ms"] = rounded(empty)
     rows = [
         *_rows(LEAVE, times),
         ("weft, leaves among joins without pause", amount(churn.leave, "ms"), ""),
+        ("weft, a request that does nothing", amount(empty, "ms"), ""),
         ("weft, join + leave without pause", amount(churn.per_second, "/s"), ""),
+        ("floor, join + leave without pause", amount(bare.per_second, "/s"), ""),
     ]
     return Part(
         title=f"leave: {shape}",

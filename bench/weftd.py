@@ -127,6 +127,10 @@ class Weft:
     def leave(self, i: int) -> float:
         return self.daemon.api.timed(encode("DELETE", f"{API}/containers/c{i}?force=1"))[0]
 
+    def ping(self) -> float:
+        """A request that does nothing."""
+        return self.daemon.api.timed(encode("GET", f"{API}/ping"))[0]
+
     def close(self) -> None:
         if self._daemon is not None:
             self._daemon.close()
