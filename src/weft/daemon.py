@@ -6,7 +6,6 @@ whatever way, takes nothing down: containers, rules and the resolver go on, and 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import logging
@@ -15,15 +14,14 @@ import signal
 import socket
 import sys
 import time
-import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import uvloop
 
 from weft import __version__
-from weft.config import Config, configure
+from weft.config import Config
 from weft.engine.controller import Controller
 from weft.engine.converge import Converge
 from weft.engine.doctor import Doctor
@@ -36,7 +34,7 @@ from weft.engine.parts import Parts
 from weft.engine.reach import Ways
 from weft.engine.state import Records
 from weft.engine.worker import Worker
-from weft.errors import Conflict, Unavailable, WeftError
+from weft.errors import Conflict, WeftError
 from weft.kernel.host import HostLook
 from weft.kernel.linux import LinuxKernel
 from weft.kernel.ports import HostPortSockets
@@ -55,11 +53,11 @@ from weft.serve.diagnose import Diagnose
 from weft.serve.http import Server, listen
 from weft.serve.native import PREFIX, Native
 from weft.serve.routes import Table
+from weft.settings import load_config
 from weft.store.sqlite import SqliteStore
 
 _log = logging.getLogger("weft.daemon")
 
-CONFIG_FILE = "/etc/weft/weft.toml"
 _REVIVE_SECONDS = 1.0
 
 
@@ -314,64 +312,6 @@ def _claim_namespace() -> socket.socket:
     except OSError:
         raise Conflict("another weftd runs in this network namespace already") from None
     return claim
-
-
-# Settings
-
-
-def _arguments(argv: Sequence[str] | None) -> dict[str, str]:
-    parser = argparse.ArgumentParser(
-        prog="weftd",
-        description="Gives containers their network: addresses, names, ports and a firewall.",
-        epilog=f"Settings are read from {CONFIG_FILE} (or --config), then WEFT_… in the environment, then here.",
-    )
-    parser.add_argument("--version", action="version", version=f"weftd {__version__}")
-    parser.add_argument("--config", metavar="FILE", help=f"settings in TOML (default {CONFIG_FILE}, if it is there)")
-    for name, text in _HELP.items():
-        parser.add_argument(
-            f"--{name.replace('_', '-')}", dest=name, help=text, metavar=name.rpartition("_")[2].upper()
-        )
-    return {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
-
-
-_HELP = {
-    "state_dir": "what outlives a reboot (default /var/lib/weft)",
-    "run_dir": "what does not: sockets, namespaces (default /run/weft)",
-    "socket": "where the API listens (default weft.sock in the run directory)",
-    "log_level": "debug, info, warning or error (default info)",
-    "log_format": "text or json",
-    "address_pools": "where subnets come from: 172.18.0.0/16,10.0.0.0/8:24 (the second cut in /24s)",
-    "host_binding": "host address for published ports that name none (default: every address)",
-    "mtu": "of networks that name none (default 1500)",
-    "dns": "upstream servers instead of those in resolv.conf",
-    "resolv_conf": "the host's resolver configuration (default /etc/resolv.conf)",
-    "forward_rules": "nft rules that decide on forwarded packets before weft does (default /etc/weft/forward.nft)",
-    "spares": "namespaces made ahead for containers to come (default 3)",
-    "audit_seconds": "how often kernel and records are compared (default 30)",
-}
-
-
-def load_config(argv: Sequence[str] | None, environ: Mapping[str, str]) -> Config:
-    arguments = _arguments(argv)
-    file = arguments.pop("config", None)
-    names = {f"WEFT_{field.name.upper()}": field.name for field in fields(Config)}
-    return configure(
-        (file or CONFIG_FILE, _toml(file or CONFIG_FILE, required=file is not None)),
-        ("the environment", {names[key]: value for key, value in environ.items() if key in names}),
-        ("the command line", arguments),
-    )
-
-
-def _toml(path: str, *, required: bool) -> dict[str, object]:
-    try:
-        with open(path, "rb") as file:
-            return {key.replace("-", "_"): value for key, value in tomllib.load(file).items()}
-    except FileNotFoundError:
-        if required:
-            raise Unavailable(f"no configuration file {path}") from None
-        return {}
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise Unavailable(f"cannot read {path}: {error}") from None
 
 
 def main(argv: Sequence[str] | None = None, *, wrap: Callable[[Parts], Parts] = lambda parts: parts) -> int:

@@ -22,6 +22,7 @@ from weft import daemon
 from weft.engine.parts import Parts
 from weft.errors import Unavailable
 from weft.kernel import netlink, netns, nft
+from weft.settings import load_config
 
 _PARTS = {
     "kernel": (
@@ -121,7 +122,7 @@ def _counted(what: str, function: Any, boundaries: Boundaries) -> Any:
 
 
 def _run_weftd() -> int:
-    boundaries = Boundaries(daemon.load_config(sys.argv[1:], os.environ).run_dir)
+    boundaries = Boundaries(load_config(sys.argv[1:], os.environ).run_dir)
     for owner, methods in _KERNEL:
         for method in methods:
             setattr(owner, method, _counted(method, getattr(owner, method), boundaries))

@@ -1,6 +1,7 @@
 """One line per event on standard error: text for people, JSON for machines.
 
-A record's `fields` (a mapping given as `extra={"fields": …}`) become key=value pairs, or members of the object.
+Under systemd a line of text has no time of its own, since the journal gives it one. A record's `fields` (a mapping
+given as `extra={"fields": …}`) become key=value pairs, or members of the object.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 import sys
 import time
 
@@ -17,7 +19,7 @@ def configure_logging(level: str, style: str) -> None:
     logging._srcfile = None  # noqa: SLF001
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if style == "json" else TextLines())
+    handler.setFormatter(JsonLines() if style == "json" else TextLines(stamped=not _is_journal(sys.stderr.fileno())))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -25,13 +27,27 @@ def configure_logging(level: str, style: str) -> None:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
+def _is_journal(fd: int) -> bool:
+    """Whether systemd connected the descriptor to its journal, by the device and inode that it names."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
 class TextLines(logging.Formatter):
     """2026-11-02T10:11:12.345Z info engine: container create name=db"""
+
+    def __init__(self, *, stamped: bool = True) -> None:
+        super().__init__()
+        self._stamped = stamped
 
     def format(self, record: logging.LogRecord) -> str:
         level = record.levelname.lower()
         pairs = "".join(f" {key}={_quoted(value)}" for key, value in _fields(record).items())
-        line = f"{_stamp(record)} {level} {_room(record)}: {record.getMessage()}{pairs}"
+        stamp = f"{_stamp(record)} " if self._stamped else ""
+        line = f"{stamp}{level} {_room(record)}: {record.getMessage()}{pairs}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
