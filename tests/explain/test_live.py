@@ -271,6 +271,21 @@ def test_the_doctor_finds_nothing_wrong_and_fixes_nothing(world: World):
     assert world.weftd.host.run("nft list ruleset").stdout == before
 
 
+def test_the_doctor_tells_who_else_would_forward_but_is_shut_out(world: World):
+    run = world.weftd.host.run
+    run("iptables -P FORWARD DROP")
+    for rule in ("-i docker0", "-i wb-+", "-o wb-+"):
+        run(f"iptables -A FORWARD {rule} -j ACCEPT")
+    try:
+        report = json.loads(world.weftd.cli("doctor", "--json", check=False).stdout)
+        [found] = [f for f in report["findings"] if f["check"] == "others-forwarding"]
+        assert "iptables would forward from docker0" in found["what"]
+    finally:
+        run("iptables -P FORWARD ACCEPT")
+        run("iptables -F FORWARD")
+    assert "others-forwarding" not in world.weftd.cli("doctor", "--json", check=False).stdout
+
+
 def test_the_doctor_mends_what_bears_wefts_mark(world: World):
     world.weftd.host.run("ip link add wb-ffffffffffff group 2003134068 type bridge")
     told = world.weftd.cli("doctor", check=False)

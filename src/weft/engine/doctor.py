@@ -99,6 +99,8 @@ class Examination:
         self._host = HostFacts()
         self._firewall = True
         self._refused_rules = ""
+        self._user_rules = False
+        self._closed: tuple[int, ...] = ()
         self._losses: list[Loss] = []
         self._lost: list[str] = []
         self._leftovers: tuple[str, ...] = ()
@@ -130,6 +132,8 @@ class Examination:
                 losses=tuple(self._losses),
                 lost_namespaces=tuple(self._lost),
                 firewall=self._firewall,
+                closed=self._closed,
+                user_rules=self._user_rules,
                 refused_rules=self._refused_rules,
                 leftovers=self._leftovers,
                 resolver_pid=self._resolver_pid,
@@ -146,6 +150,8 @@ class Examination:
     def _look_at_firewall(self) -> None:
         self._firewall = self._gate.intact()
         self._refused_rules = self._gate.refused_rules()
+        self._user_rules = self._gate.has_user_rules()
+        self._closed = self._gate.closed()
 
     def _look_at_network(self, network: Network) -> None:
         if network.id in self._parts.records.networks:

@@ -87,6 +87,10 @@ class Gate:
         ]
         return [atom for atom in found if isinstance(atom, IPv4Network | IPv6Network)]
 
+    def closed(self) -> tuple[int, ...]:
+        """The IP versions that are forwarded for containers of weft's alone."""
+        return tuple(version for version in _FORWARDING if self._parts.store.get_meta(f"closed-{version}") == "1")
+
     def has_user_rules(self) -> bool:
         return bool(self._user_rules.in_force())
 
@@ -111,10 +115,10 @@ class Gate:
         return found
 
     def _text(self, coming: Network | None = None) -> str:
-        store, records = self._parts.store, self._parts.records
+        records = self._parts.records
         networks = [*records.networks.values(), *([coming] if coming else [])]
         return ruleset(
-            closed=[version for version in _FORWARDING if store.get_meta(f"closed-{version}") == "1"],
+            closed=self.closed(),
             user_rules=self._user_rules.in_force(),
             ipv6=any(network.pool6 for network in networks),
         )

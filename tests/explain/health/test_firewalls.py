@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.explain.health.hosts import BACK_BRIDGE, FRONT_BRIDGE, NOTHING_YET, OWN, chain, host
+from tests.explain.health.hosts import BACK_BRIDGE, FRONT_BRIDGE, NOTHING_YET, OWN, chain, host, own
 from weft.explain.health.facts import Chain
 from weft.explain.health.finding import Finding
-from weft.explain.health.firewalls import check_forward_chains, check_input_chains
+from weft.explain.health.firewalls import check_forward_chains, check_input_chains, check_others_forwarding
 
 
 def wrong(*chains: Chain, **facts: Any) -> list[Finding]:
@@ -105,6 +105,31 @@ def test_it_is_told_if_even_neighbours_are_kept_apart():
     assert "between containers of one network" in finding.why
     [finding] = wrong(chain(), sysctls={"net.bridge.bridge-nf-call-iptables": "0"})
     assert "between containers of one network" not in finding.why
+
+
+DOCKER = chain(admits_in=("docker0", "wb-*"), admits_out=("wb-*",), siblings=frozenset({"DOCKER-USER"}))
+
+
+def test_who_forwards_where_weft_shut_forwarding_is_told_what_lets_it_pass():
+    [finding] = check_others_forwarding(host(chains=(DOCKER,)), own(closed=(4,)))
+    assert finding.level == "warning"
+    assert "Docker would forward from docker0" in finding.what
+    assert finding.mend == ("echo 'iifname \"docker0\" accept' >> /etc/weft/forward.nft",)
+
+
+@pytest.mark.parametrize(
+    ("found", "state"),
+    [
+        (DOCKER, {"closed": ()}),
+        (DOCKER, {"closed": (6,)}),
+        (DOCKER, {"closed": (4,), "user_rules": True}),
+        (chain(admits_in=("wb-*",)), {"closed": (4,)}),
+        (chain(hook="input", admits_in=("docker0",)), {"closed": (4,)}),
+    ],
+    ids=["open", "the other family", "has rules of its own", "nobody else's", "not forwarded"],
+)
+def test_who_is_not_shut_out_is_told_nothing(found: Chain, state: dict[str, Any]):
+    assert list(check_others_forwarding(host(chains=(found,)), own(**state))) == []
 
 
 def test_rules_that_cannot_be_read_are_a_note():

@@ -16,6 +16,7 @@ CHECKS: tuple[Check, ...] = (
     host.check_router_advertisements,
     host.check_ipv6,
     firewalls.check_forward_chains,
+    firewalls.check_others_forwarding,
     firewalls.check_input_chains,
     host.check_bridge_netfilter,
     host.check_mtu,

@@ -118,6 +118,10 @@ class OwnFacts:
     """Names of containers whose namespace is gone."""
     firewall: bool = True
     """Whether `table inet weft` is as it should be."""
+    closed: tuple[int, ...] = ()
+    """The IP versions that weft forwards for its containers alone, since the host forwarded nothing before."""
+    user_rules: bool = False
+    """Whether rules of the user's own decide on forwarded packets first."""
     refused_rules: str = ""
     """Why the user's own rules, as they are in their file now, are not in force; empty if they are."""
     leftovers: tuple[str, ...] = ()

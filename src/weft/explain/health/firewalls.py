@@ -5,7 +5,7 @@ Nothing of theirs is ever changed by weft. What would admit the containers is sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from weft.explain.health.facts import Chain, HostFacts, OwnFacts
@@ -107,6 +107,29 @@ def _mend(chain: Chain, tool: str) -> Iterable[str]:
 def _iptables(program: str, chain: str) -> Iterable[str]:
     # iptables writes "any link whose name begins so" with a plus sign.
     return (f"{program} -I {chain} -i wb-+ -j ACCEPT", f"{program} -I {chain} -o wb-+ -j ACCEPT")
+
+
+def check_others_forwarding(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
+    """Whether somebody came later who forwards packets, too, where weft shut forwarding to all but its own."""
+    shut = {f"ip{version}".replace("ip4", "ip") for version in own.closed}
+    theirs = [
+        chain for chain in host.chains if chain.hook == "forward" and (chain.family in shut or chain.family == "inet")
+    ]
+    links = sorted({link for chain in theirs for link in chain.admits_in if not link.startswith("wb-")})
+    if not shut or not links or own.user_rules:
+        return
+    tools = sorted({tool_of(chain) or f"table {chain.family} {chain.table}" for chain in theirs if chain.admits_in})
+    versions = " and ".join(f"IPv{version}" for version in own.closed)
+    yield Finding(
+        check="others-forwarding",
+        subject="host",
+        level="warning",
+        what=f"weft drops what {' and '.join(tools)} would forward from {', '.join(links)}",
+        why=f"This host forwarded no {versions} before weft needed it, so weft forwards for its own containers alone: "
+        "the host must not become a router for everybody. Who came later is shut out, too, until rules of yours "
+        "let them pass, with weftd's next look at its firewall. Their own rules still decide on such packets.",
+        mend=tuple(f"echo 'iifname \"{link}\" accept' >> /etc/weft/forward.nft" for link in links),
+    )
 
 
 def check_input_chains(host: HostFacts, own: OwnFacts) -> list[Finding]:
