@@ -48,8 +48,10 @@ from weft.outside.notify import notify_ready
 from weft.outside.processes import HostProcesses
 from weft.outside.runtime import ShimRuntime
 from weft.resolver.privileges import raise_descriptor_limit
-from weft.serve.app import App
+from weft.serve.app import App, Patience
 from weft.serve.diagnose import Diagnose
+from weft.serve.docker import docker_routes
+from weft.serve.docker.app import DockerApi
 from weft.serve.http import Server, listen
 from weft.serve.native import PREFIX, Native
 from weft.serve.routes import Table
@@ -144,7 +146,9 @@ async def run(daemon: Daemon) -> None:
     begun = time.monotonic()
     loop = asyncio.get_running_loop()
     native = Native(daemon.controller, daemon.parts, daemon.worker, daemon.diagnose.routes())
-    server = Server(App(prefix=PREFIX, routes=Table(native.routes())))
+    patience = Patience()
+    docker = DockerApi(docker_routes(daemon.controller, daemon.parts, daemon.worker), patience)
+    server = Server(App(prefix=PREFIX, routes=Table(native.routes()), others=docker, patience=patience))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
     daemon.worker.attach(loop)

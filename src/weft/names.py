@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from ipaddress import IPv4Address, IPv6Address
 
@@ -25,6 +26,11 @@ container may run a server of its own on 0.0.0.0:53."""
 def new_id(beginning: str = "") -> str:
     """A fresh id: 64 hex digits, as Docker's, the first of them given or not."""
     return beginning + secrets.token_hex(32)[len(beginning) :]
+
+
+def fixed_id(place: str, name: str) -> str:
+    """The id of what is called so in a place for ever, such as a network that clients count on."""
+    return hashlib.sha256(f"{place}/{name}".encode()).hexdigest()
 
 
 def short(ident: str) -> str:

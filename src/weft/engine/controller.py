@@ -213,8 +213,12 @@ class Controller:
 
     def connect(self, network_ref: str, container_ref: str, spec: EndpointSpec) -> Endpoint:
         """Raises NotFound, Conflict (already connected, exited, address taken), Invalid, Exhausted."""
+        with self._default_network_if_needed():
+            return self._connect(network_ref, container_ref, spec)
+
+    def _connect(self, network_ref: str, container_ref: str, spec: EndpointSpec) -> Endpoint:
         parts, records = self._parts, self._records
-        network, sandbox = records.network(network_ref), records.sandbox(container_ref)
+        sandbox, network = records.sandbox(container_ref), self._network_for(network_ref)
         if sandbox.exit is not None:
             raise Conflict(f"container {sandbox.name!r} has exited: nothing is left to connect")
         present = records.endpoints_of(sandbox.id)
@@ -309,7 +313,8 @@ class Controller:
 
     def _network_for(self, ref: str) -> Network:
         if ref == DEFAULT_NETWORK and not self._records.has_network(ref):
-            return self.create_network(NetworkSpec(name=DEFAULT_NETWORK))
+            ident = names.fixed_id(self._parts.config.state_dir, DEFAULT_NETWORK)
+            return self.create_network(NetworkSpec(name=DEFAULT_NETWORK, id=ident))
         return self._records.network(ref)
 
     def _origin(self, spec: ContainerSpec) -> tuple[Origin, str]:

@@ -20,6 +20,8 @@ class PoolSpec:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSpec:
     name: str
+    id: str | None = None
+    """None: a random one."""
     driver: str = "bridge"
     pools: tuple[PoolSpec, ...] = ()
     ipv4: bool = True

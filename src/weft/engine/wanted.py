@@ -50,7 +50,7 @@ def wanted_network(
     if config.mtu != 1500 and not {"mtu", "com.docker.network.driver.mtu"} & options.keys():
         options["mtu"] = str(config.mtu)
     return Network(
-        id=names.new_id(),
+        id=spec.id or names.new_id(),
         name=spec.name,
         driver=spec.driver,
         pools=tuple(_wanted_pools(spec, records, config, host, ula_seed)),

@@ -67,6 +67,12 @@ class Leases:
     def __len__(self) -> int:
         return len(self._held)
 
+    def counts(self) -> tuple[int, int]:
+        """How many addresses of the subnet nobody else can have, and how many are left to be chosen from."""
+        gone = self._held | self._reserved.keys()
+        in_range = sum(1 for number in gone if self._first <= number <= self._last)
+        return len(gone), self._last - self._first + 1 - in_range
+
     def _check(self, wanted: IPAddress) -> IPAddress:
         pool = self.pool
         if wanted.version != pool.subnet.version or wanted not in pool.subnet:

@@ -59,17 +59,48 @@ class Gone(Exception):
     """The client has hung up; nobody waits for an answer."""
 
 
+class Patience:
+    """For answers that take their time: whoever waits for one may hang up, and weftd may stop."""
+
+    def __init__(self) -> None:
+        self._closing = asyncio.Event()
+
+    def end(self) -> None:
+        """End streams and waits, so that the server need not wait for them."""
+        self._closing.set()
+
+    async def unless_gone(self, work: Awaitable[object], receive: Receive) -> object:
+        """The work's result. Raises Gone if the client hangs up first, Unavailable if weftd stops."""
+        task = asyncio.ensure_future(work)
+        gone = asyncio.ensure_future(_hang_up(receive))
+        closing = asyncio.ensure_future(self._closing.wait())
+        try:
+            await asyncio.wait((task, gone, closing), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise Gone if gone.done() else Unavailable(_FAREWELL)
+        finally:
+            for each in (task, gone, closing):
+                each.cancel()
+
+
 class App:
-    def __init__(self, *, prefix: str, routes: Table, others: Application | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        prefix: str,
+        routes: Table,
+        others: Application | None = None,
+        patience: Patience | None = None,
+    ) -> None:
         self._prefix = prefix
         self._routes = routes
         self._others = others or not_found
         self._encode = msgspec.json.Encoder().encode
-        self._closing = asyncio.Event()
+        self._patience = patience or Patience()
 
     def close(self) -> None:
-        """End streams and waits, so that the server need not wait for them."""
-        self._closing.set()
+        self._patience.end()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
@@ -84,7 +115,7 @@ class App:
                 return
             assert route.handler is not None
             work = route.handler(call)
-            result = await (self._unless_gone(work, receive) if route.waits else work)
+            result = await (self._patience.unless_gone(work, receive) if route.waits else work)
             status, body = route.status, b"" if result is None else self._encode(result)
         except Gone:
             return
@@ -111,7 +142,7 @@ class App:
             await send({"type": "http.response.start", "status": 200, "headers": [_LINES]})
             await send({"type": "http.response.body", "body": b"", "more_body": True})
             try:
-                await self._unless_gone(_pump(first, lines, send), receive)
+                await self._patience.unless_gone(_pump(first, lines, send), receive)
             except Unavailable:
                 pass  # weftd is stopping: the stream ends as it should
             except Exception as error:
@@ -121,20 +152,6 @@ class App:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             await lines.aclose()
-
-    async def _unless_gone(self, work: Awaitable[object], receive: Receive) -> object:
-        """The work's result. Raises Gone if the client hangs up first, Unavailable if weftd stops."""
-        task = asyncio.ensure_future(work)
-        gone = asyncio.ensure_future(_hang_up(receive))
-        closing = asyncio.ensure_future(self._closing.wait())
-        try:
-            await asyncio.wait((task, gone, closing), return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            raise Gone if gone.done() else Unavailable(_FAREWELL)
-        finally:
-            for each in (task, gone, closing):
-                each.cancel()
 
 
 async def _pump(first: Awaitable[bytes], lines: AsyncIterator[bytes], send: Send) -> None:

@@ -40,7 +40,8 @@ class Call:
             raise Invalid(f"{name}: {text!r} is not a number") from None
 
 
-Handler = Callable[[Call], Awaitable[object]]
+Handler = Callable[[Any], Awaitable[object]]
+"""Of a `Call`, or of what an application makes of it."""
 Streamer = Callable[[Call], AsyncGenerator[bytes, None]]
 
 

@@ -1,0 +1,23 @@
+"""The Docker Engine API, as far as networks and what is on them go: stock clients speak to weft.
+
+One file per group of requests. What Docker's clients look at is as Docker has it: paths, fields, status codes, the
+wording of refusals. See docs/docker.md.
+"""
+
+from __future__ import annotations
+
+from weft.engine.controller import Controller
+from weft.engine.parts import Parts
+from weft.engine.worker import Worker
+from weft.serve.docker.elsewhere import empty_lists
+from weft.serve.docker.networks import Networks
+from weft.serve.docker.system import System
+from weft.serve.routes import Route
+
+
+def docker_routes(controller: Controller, parts: Parts, worker: Worker) -> tuple[Route, ...]:
+    return (
+        *System(parts).routes(),
+        *Networks(controller, parts, worker).routes(),
+        *empty_lists(),
+    )

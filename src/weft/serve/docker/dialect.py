@@ -1,0 +1,113 @@
+"""What is the same for all of Docker's requests: versions, refusals, answers, bodies."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgspec
+
+from weft import __version__
+from weft.errors import WeftError
+from weft.serve.routes import Call
+
+
+class Version(NamedTuple):
+    """Of the API; compares as numbers do."""
+
+    major: int
+    minor: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+
+NEWEST = Version(1, 52)
+OLDEST = Version(1, 24)
+
+_VERSIONED = re.compile(r"/v(\d+)\.(\d+)(/.*)")
+
+HEADERS: Mapping[str, str] = {
+    "api-version": str(NEWEST),
+    "docker-experimental": "false",
+    "ostype": "linux",
+    "server": f"weft/{__version__} (linux)",
+}
+"""Of every answer."""
+
+
+class Refused(WeftError):
+    """A refusal with Docker's own status for the case, where it is not the usual one for its kind."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Call):
+    """A request that was understood."""
+
+    version: Version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer that is not just a document with status 200."""
+
+    status: int = 200
+    body: object = None
+    """Encoded as JSON unless it is bytes; None: no body."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """An answer that is sent as it comes, for as long as the client listens."""
+
+    chunks: AsyncGenerator[bytes, None]
+    content_type: str
+    status: int = 200
+
+
+def split_version(path: str) -> tuple[Version, str]:
+    """The version that a path begins with (the newest if none) and the rest of the path. Raises Refused."""
+    found = _VERSIONED.fullmatch(path)
+    if found is None:
+        return NEWEST, path
+    version = Version(int(found[1]), int(found[2]))
+    if version > NEWEST:
+        raise Refused(400, f"client version {version} is too new. Maximum supported API version is {NEWEST}")
+    if version < OLDEST:
+        raise Refused(
+            400,
+            f"client version {version} is too old. Minimum supported API version is {OLDEST}, "
+            "please upgrade your client to a newer version",
+        )
+    return version, found[3]
+
+
+def decode_body(decoder: msgspec.json.Decoder[Any], body: bytes, content_type: str) -> object:
+    """Raises Refused, as Docker words it: for a body of another type, that is not JSON, or goes on behind its end."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Refused(400, f"unsupported Content-Type header ({content_type}): must be 'application/json'")
+    if not body.strip():
+        raise Refused(400, "invalid JSON: got EOF while reading request body")
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise Refused(400, f"invalid JSON: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(400, _not_json(body, str(error))) from None
+
+
+def _not_json(body: bytes, reason: str) -> str:
+    try:
+        _, end = json.JSONDecoder().raw_decode(body.decode())
+    except ValueError:
+        return f"invalid JSON: {reason}"
+    return "unexpected content after JSON" if body.decode()[end:].strip() else f"invalid JSON: {reason}"

@@ -1,0 +1,95 @@
+"""The `filters` of Docker's lists: {"label": {"a=b": true}}, or {"label": ["a=b"]} as older clients write it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from weft.serve.docker.dialect import Refused
+
+Filters = Mapping[str, tuple[str, ...]]
+"""Name to the values asked for: one of them has to fit, and so for every name."""
+
+
+def read_filters(text: str | None, known: Iterable[str]) -> Filters:
+    """Raises Refused for what is not such a document, and for a filter that the list does not know."""
+    if not text:
+        return {}
+    try:
+        document = json.loads(text)
+    except ValueError:
+        raise Refused(400, f"invalid filter: {text!r} is not JSON") from None
+    if not isinstance(document, dict):
+        raise Refused(400, f"invalid filter: {text!r} is not an object")
+    found = {name: _values(name, values) for name, values in document.items()}
+    for name in found:
+        if name not in known:
+            raise Refused(400, f"invalid filter '{name}'")
+    return found
+
+
+def _values(name: str, values: object) -> tuple[str, ...]:
+    if isinstance(values, list) and all(isinstance(value, str) for value in values):
+        return tuple(values)
+    if isinstance(values, dict) and all(isinstance(set_, bool) for set_ in values.values()):
+        return tuple(value for value, is_set in values.items() if is_set)
+    raise Refused(400, f"invalid filter '{name}': its values are neither a list of text nor an object of booleans")
+
+
+def read_bool(name: str, values: Iterable[str]) -> bool | None:
+    """One truth value; None if there is none. Raises Refused."""
+    wanted = {_TRUTH.get(value.lower()) for value in values}
+    if len(wanted) > 1 or None in wanted:
+        raise Refused(400, f"invalid filter '{name}={list(values)}'")
+    return wanted.pop() if wanted else None
+
+
+_TRUTH = {"1": True, "true": True, "t": True, "0": False, "false": False, "f": False}
+
+
+def labels_fit(labels: Mapping[str, str], asked: Iterable[str]) -> bool:
+    """Every label asked for, as `name` or `name=value`, is there."""
+    for text in asked:
+        name, equals, value = text.partition("=")
+        if name not in labels or (equals and labels[name] != value):
+            return False
+    return True
+
+
+def read_time(text: str, now: float) -> float:
+    """Seconds since the epoch: given as such, as RFC 3339, or as a duration before now such as 10m. Raises Refused."""
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    seconds = _duration(text)
+    if seconds is not None:
+        return now - seconds
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise Refused(
+            400, f"invalid time {text!r}: neither seconds, nor RFC 3339, nor a duration such as 10m"
+        ) from None
+
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+def _duration(text: str) -> float | None:
+    """Go's way to write it: 1h30m, 10.5s."""
+    total, number, unit = 0.0, "", ""
+    for char in f"{text} ":
+        if unit and not char.isalpha():
+            if unit not in _UNITS or not number:
+                return None
+            total += float(number) * _UNITS[unit]
+            number = unit = ""
+        if char.isdigit() or char == ".":
+            number += char
+        elif char.isalpha():
+            unit += char
+        elif char != " ":
+            return None
+    return None if number else total

@@ -1,0 +1,426 @@
+"""/networks: Docker's documents to and from the engine's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import Struct, field
+
+from weft.drivers import DRIVERS
+from weft.engine.controller import DEFAULT_NETWORK, Controller
+from weft.engine.parts import Parts
+from weft.engine.specs import EndpointSpec, NetworkSpec, PoolSpec
+from weft.engine.worker import Worker
+from weft.errors import Conflict, Invalid, NotFound
+from weft.fields import read_address, read_bool, read_network
+from weft.model import Endpoint, IPAddress, IPNetwork, Network, Pool
+from weft.names import SHORT
+from weft.serve.docker import filters, predefined
+from weft.serve.docker.clock import rfc3339
+from weft.serve.docker.dialect import Asked, Refused, Version
+from weft.serve.docker.filters import Filters
+from weft.serve.routes import Route
+
+LIST_FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
+PRUNE_FILTERS = ("label", "label!", "until")
+
+_IFNAME = "com.docker.network.endpoint.ifname"
+_ENABLE = {"com.docker.network.enable_ipv4": "ipv4", "com.docker.network.enable_ipv6": "ipv6"}
+
+# Requests. Fields that are not here are Docker's to know, and ignored as Docker ignores what it does not know.
+
+
+class PoolAsked(Struct, frozen=True, rename="pascal"):
+    subnet: str = ""
+    ip_range: str = field(default="", name="IPRange")
+    gateway: str = ""
+    auxiliary_addresses: dict[str, str] | None = None
+
+
+class IpamAsked(Struct, frozen=True, rename="pascal"):
+    driver: str = ""
+    config: list[PoolAsked] | None = None
+    options: dict[str, str] | None = None
+
+
+class ConfigFrom(Struct, frozen=True, rename="pascal"):
+    network: str = ""
+
+
+class NetworkAsked(Struct, frozen=True, rename="pascal"):
+    name: str = ""
+    driver: str = ""
+    scope: str = ""
+    internal: bool = False
+    attachable: bool = False
+    ingress: bool = False
+    config_only: bool = False
+    config_from: ConfigFrom | None = None
+    ipam: IpamAsked | None = field(default=None, name="IPAM")
+    enable_ipv4: bool | None = field(default=None, name="EnableIPv4")
+    enable_ipv6: bool | None = field(default=None, name="EnableIPv6")
+    options: dict[str, str] | None = None
+    labels: dict[str, str] | None = None
+
+
+class EndpointIpam(Struct, frozen=True):
+    ipv4: str = field(default="", name="IPv4Address")
+    ipv6: str = field(default="", name="IPv6Address")
+    link_local: list[str] | None = field(default=None, name="LinkLocalIPs")
+
+
+class EndpointAsked(Struct, frozen=True, rename="pascal"):
+    ipam: EndpointIpam | None = field(default=None, name="IPAMConfig")
+    aliases: list[str] | None = None
+    links: list[str] | None = None
+    mac_address: str = ""
+    driver_opts: dict[str, str] | None = None
+    gw_priority: int = 0
+
+
+class ConnectAsked(Struct, frozen=True, rename="pascal"):
+    container: str = ""
+    endpoint_config: EndpointAsked | None = None
+
+
+class DisconnectAsked(Struct, frozen=True, rename="pascal"):
+    container: str = ""
+    force: bool = False
+
+
+@dataclass(slots=True)
+class Networks:
+    controller: Controller
+    parts: Parts
+    worker: Worker
+    pruning: bool = False
+
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(method="GET", path="/networks", handler=self.list_all, summary="List networks"),
+            Route(
+                method="POST",
+                path="/networks/create",
+                handler=self.create,
+                request=NetworkAsked,
+                status=201,
+                summary="Create a network",
+            ),
+            Route(method="POST", path="/networks/prune", handler=self.prune, summary="Delete unused networks"),
+            Route(method="GET", path="/networks/{ref}", handler=self.inspect, summary="Inspect a network"),
+            Route(method="DELETE", path="/networks/{ref}", handler=self.remove, summary="Remove a network"),
+            Route(
+                method="POST",
+                path="/networks/{ref}/connect",
+                handler=self.connect,
+                request=ConnectAsked,
+                summary="Connect a container to a network",
+            ),
+            Route(
+                method="POST",
+                path="/networks/{ref}/disconnect",
+                handler=self.disconnect,
+                request=DisconnectAsked,
+                summary="Disconnect a container from a network",
+            ),
+        )
+
+    # Handlers
+
+    async def list_all(self, asked: Asked) -> list[dict[str, Any]]:
+        wanted = filters.read_filters(asked.query.get("filters"), LIST_FILTERS)
+        fits = _fitting(wanted, self._is_used)
+        return [self._document(network, asked.version) for network in self._all() if fits(network)]
+
+    async def inspect(self, asked: Asked) -> dict[str, Any]:
+        network = self._find(asked.ref)
+        scope = asked.query.get("scope", "")
+        if scope and scope != "local":
+            raise Refused(404, f"network {asked.ref} not found")
+        document = self._document(network, asked.version)
+        document["Containers"] = {
+            endpoint.sandbox: self._member(endpoint) for endpoint in self.parts.records.endpoints_on(network.id)
+        }
+        if asked.version >= (1, 52):
+            document["Status"] = {"IPAM": {"Subnets": self._use(network)}}
+        return document
+
+    async def create(self, asked: Asked) -> dict[str, str]:
+        body: NetworkAsked = asked.body
+        _refuse_what_is_not_here(body)
+        if predefined.is_name(body.name):
+            raise Refused(403, f"operation is not permitted on predefined {body.name} network")
+        if self.parts.records.has_network(body.name):
+            raise Refused(409, f"network with name {body.name} already exists")
+        try:
+            network = await self.worker.call(self.controller.create_network, network_spec(body))
+        except Conflict as clash:
+            if self.parts.records.has_network(body.name):  # another request was quicker
+                raise Refused(409, f"network with name {body.name} already exists") from None
+            message = f"invalid pool request: Pool overlaps with other one on this address space: {clash.message}"
+            raise Refused(403, message) from None
+        except NotFound as unknown:
+            raise Refused(404, f'plugin "{body.driver}" not found: {unknown.message}') from None
+        return {"Id": network.id, "Warning": ""}
+
+    async def remove(self, asked: Asked) -> None:
+        network = self._find(asked.ref)
+        if predefined.is_name(network.name):
+            raise Refused(403, f"{network.name} is a pre-defined network and cannot be removed")
+        try:
+            await self.worker.call(self.controller.remove_network, network.id)
+        except Conflict:
+            users = (
+                f'name:"{self.parts.records.sandboxes[endpoint.sandbox].name}" id:"{endpoint.id[:SHORT]}"'
+                for endpoint in self.parts.records.endpoints_on(network.id)
+            )
+            raise Refused(403, f"network {network.name} has active endpoints ({', '.join(users)})") from None
+
+    async def prune(self, asked: Asked) -> dict[str, Any]:
+        wanted = filters.read_filters(asked.query.get("filters"), PRUNE_FILTERS)
+        if self.pruning:
+            raise Refused(409, "a prune operation is already running")
+        self.pruning = True
+        try:
+            deleted = await self.worker.call(self._prune, wanted)
+        finally:
+            self.pruning = False
+        return {"NetworksDeleted": deleted or None}
+
+    def _prune(self, wanted: Filters) -> list[str]:
+        now = self.parts.clock.time()
+        before = min((filters.read_time(text, now) for text in wanted.get("until", ())), default=now)
+        deleted = []
+        for network in list(self.parts.records.networks.values()):
+            spared = (
+                predefined.is_name(network.name)
+                or self._is_used(network)
+                or network.created > before
+                or not filters.labels_fit(network.labels, wanted.get("label", ()))
+                or any(filters.labels_fit(network.labels, (label,)) for label in wanted.get("label!", ()))
+            )
+            if not spared:
+                self.controller.remove_network(network.id)
+                deleted.append(network.name)
+        return deleted
+
+    async def connect(self, asked: Asked) -> dict[str, Any]:
+        body: ConnectAsked = asked.body
+        network, name = self._find(asked.ref), self._container(body.container)
+        predefined.refuse_to_connect(network)
+        spec = endpoint_spec(network.name, body.endpoint_config or EndpointAsked())
+        try:
+            # By name: the default network may have yet to be made.
+            await self.worker.call(self.controller.connect, network.name, body.container, spec)
+        except Conflict as clash:
+            on_it = {endpoint.network for endpoint in self.parts.records.endpoints_of(self._id(body.container))}
+            if network.id in on_it:
+                message = f"endpoint with name {name} already exists in network {network.name}"
+                raise Refused(403, message) from None
+            raise Refused(403, clash.message) from None
+        return {}
+
+    async def disconnect(self, asked: Asked) -> dict[str, Any]:
+        body: DisconnectAsked = asked.body
+        network = self._find(asked.ref)
+        predefined.refuse_to_connect(network)
+        if not body.force:
+            self._container(body.container)
+        await self.worker.call(self.controller.disconnect, network.id, body.container, force=body.force)
+        return {}
+
+    # What there is
+
+    def _all(self) -> Iterator[Network]:
+        yield from predefined.networks(self.parts)
+        for network in list(self.parts.records.networks.values()):
+            if network.name != DEFAULT_NETWORK:
+                yield network
+
+    def _find(self, ref: str) -> Network:
+        """By name, id, or the beginning of an id. Raises Refused."""
+        there = list(self._all())
+        for network in there:
+            if ref in (network.name, network.id):
+                return network
+        found = [network for network in there if ref and network.id.startswith(ref)]
+        if not found:
+            raise Refused(404, f"network {ref} not found")
+        if len(found) > 1:
+            raise Refused(400, f"network {ref} is ambiguous ({len(found)} matches found based on ID prefix)")
+        return found[0]
+
+    def _container(self, ref: str) -> str:
+        """Its name. Raises Refused."""
+        try:
+            return self.parts.records.sandbox(ref).name
+        except NotFound:
+            raise Refused(404, f"No such container: {ref}") from None
+
+    def _id(self, ref: str) -> str:
+        return self.parts.records.sandbox(ref).id
+
+    def _is_used(self, network: Network) -> bool:
+        return bool(self.parts.records.endpoints_on(network.id))
+
+    # Documents
+
+    def _document(self, network: Network, version: Version) -> dict[str, Any]:
+        families = {"EnableIPv4": network.pool4 is not None} if version >= (1, 48) else {}
+        return {
+            "Name": network.name,
+            "Id": network.id,
+            "Created": rfc3339(network.created),
+            "Scope": "local",
+            "Driver": network.driver,
+            **families,
+            "EnableIPv6": network.pool6 is not None,
+            "IPAM": {
+                "Driver": "default",
+                "Options": {},
+                "Config": [_pool(pool) for pool in network.pools],
+            },
+            "Internal": network.internal,
+            "Attachable": False,
+            "Ingress": False,
+            "ConfigFrom": {"Network": ""},
+            "ConfigOnly": False,
+            "Options": dict(network.options),
+            "Labels": dict(network.labels),
+        }
+
+    def _member(self, endpoint: Endpoint) -> dict[str, str]:
+        sandbox = self.parts.records.sandboxes.get(endpoint.sandbox)
+        return {
+            "Name": sandbox.name if sandbox else "",
+            "EndpointID": endpoint.id,
+            "MacAddress": endpoint.mac,
+            "IPv4Address": str(endpoint.ipv4 or ""),
+            "IPv6Address": str(endpoint.ipv6 or ""),
+        }
+
+    def _use(self, network: Network) -> dict[str, dict[str, int]]:
+        """How many addresses of each subnet are held, and how many can still be given out."""
+        use = {}
+        for pool in network.pools:
+            leases = self.parts.records.leases(network.id, pool.subnet.version)
+            if leases is not None:
+                in_use, available = leases.counts()
+                use[str(pool.subnet)] = {"IPsInUse": in_use, "DynamicIPsAvailable": available}
+        return use
+
+
+def _pool(pool: Pool) -> dict[str, Any]:
+    document: dict[str, Any] = {"Subnet": str(pool.subnet)}
+    if pool.ip_range is not None:
+        document["IPRange"] = str(pool.ip_range)
+    if pool.gateway is not None:
+        document["Gateway"] = str(pool.gateway)
+    if pool.aux:
+        document["AuxiliaryAddresses"] = {name: str(address) for name, address in pool.aux.items()}
+    return document
+
+
+def _fitting(wanted: Filters, is_used: Callable[[Network], bool]) -> Callable[[Network], bool]:
+    """Whether a network passes all filters. Raises Refused for values that mean nothing."""
+    dangling = filters.read_bool("dangling", wanted.get("dangling", ()))
+    for kind in wanted.get("type", ()):
+        if kind not in ("builtin", "custom"):
+            raise Refused(400, f"invalid filter: 'type'='{kind}'")
+
+    def fits(network: Network) -> bool:
+        builtin = predefined.is_name(network.name)
+        checks: Mapping[str, Callable[[str], bool]] = {
+            "driver": lambda value: network.driver == value,
+            "id": lambda value: value in network.id,
+            "name": lambda value: value in network.name,
+            "scope": lambda value: value == "local",
+            "type": lambda value: (value == "builtin") == builtin,
+        }
+        return (
+            all(any(check(v) for v in wanted[name]) for name, check in checks.items() if wanted.get(name))
+            and filters.labels_fit(network.labels, wanted.get("label", ()))
+            and (dangling is None or (not builtin and not is_used(network)) == dangling)
+        )
+
+    return fits
+
+
+# Requests to specs
+
+
+def _refuse_what_is_not_here(body: NetworkAsked) -> None:
+    if body.ingress or body.scope not in ("", "local"):
+        raise Refused(403, "This node is not a swarm manager: weft's networks here have the scope local.")
+    if body.config_only or (body.config_from is not None and body.config_from.network):
+        raise Refused(501, "weft has no config-only networks yet: give the network its own configuration")
+    if body.ipam is not None and body.ipam.driver not in ("", "default"):
+        raise Refused(404, f'plugin "{body.ipam.driver}" not found: weft gives addresses out itself (default)')
+
+
+def network_spec(body: NetworkAsked) -> NetworkSpec:
+    if not body.name.strip():
+        raise Invalid("network name cannot be empty")
+    options = dict(body.options or {})
+    said = {family: read_bool(f"option {key}", options.pop(key)) for key, family in _ENABLE.items() if key in options}
+    ipv4, ipv6 = body.enable_ipv4, body.enable_ipv6
+    config = (body.ipam.config if body.ipam else None) or []
+    return NetworkSpec(
+        name=body.name,
+        driver=body.driver if body.driver not in ("", "default") else DRIVERS[0].name,
+        pools=tuple(_pool_spec(pool) for pool in config if pool != PoolAsked()),
+        ipv4=said.get("ipv4", True) if ipv4 is None else ipv4,
+        ipv6=said.get("ipv6", False) if ipv6 is None else ipv6,
+        internal=body.internal,
+        options=options,
+        labels=body.labels or {},
+    )
+
+
+def _pool_spec(asked: PoolAsked) -> PoolSpec:
+    return PoolSpec(
+        subnet=_network("subnet", asked.subnet),
+        ip_range=_network("ip-range", asked.ip_range),
+        gateway=_address("gateway", asked.gateway),
+        aux={
+            name: read_address(f"aux-address {name}", text) for name, text in (asked.auxiliary_addresses or {}).items()
+        },
+    )
+
+
+def endpoint_spec(network: str, asked: EndpointAsked) -> EndpointSpec:
+    if asked.links:
+        raise Refused(501, "weft has no links: give the other container an alias on the network")
+    if asked.ipam is not None and asked.ipam.link_local:
+        raise Refused(501, "weft gives containers no further link-local addresses")
+    options = dict(asked.driver_opts or {})
+    ifname = options.pop(_IFNAME, None)
+    if options:
+        raise Refused(400, f"unknown driver option {min(options)!r} for an endpoint; weft knows {_IFNAME}")
+    ipam = asked.ipam or EndpointIpam()
+    return EndpointSpec(
+        network=network,
+        ipv4=_family(ipam.ipv4, 4),
+        ipv6=_family(ipam.ipv6, 6),
+        mac=asked.mac_address or None,
+        aliases=tuple(asked.aliases or ()),
+        gw_priority=asked.gw_priority,
+        ifname=ifname,
+    )
+
+
+def _family(text: str, version: int) -> IPAddress | None:
+    address = _address(f"IPv{version} address", text)
+    if address is not None and address.version != version:
+        raise Invalid(f"invalid IPv{version} address: {text}")
+    return address
+
+
+def _address(what: str, text: str) -> IPAddress | None:
+    return read_address(what, text) if text else None
+
+
+def _network(what: str, text: str) -> IPNetwork | None:
+    return read_network(what, text) if text else None
