@@ -26,6 +26,12 @@ class Config:
     run_dir: str = "/run/weft"
     socket: str = ""
     """Empty: weft.sock in run_dir."""
+    tcp: str = ""
+    """ADDRESS:PORT at which the API listens, too; nowhere if empty. Needs all three of what follows."""
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
+    """Whose certificates are let in."""
     log_level: str = "info"
     log_format: str = "text"
     """text, or json: one object a line."""
@@ -80,6 +86,16 @@ def _path(field: str, value: object) -> str:
     return path.rstrip("/") or "/"
 
 
+def _place(field: str, value: object) -> str:
+    text = _text(field, value)
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        raise Invalid(f"{field}: {text!r} is not ADDRESS:PORT")
+    read_address(field, host.strip("[]"))
+    read_int(f"{field}: port", port, low=1, high=65535)
+    return text
+
+
 def _list(field: str, value: object) -> list[str]:
     items = value.replace(",", " ").split() if isinstance(value, str) else value
     if not isinstance(items, list):
@@ -103,6 +119,10 @@ _READERS: dict[str, Callable[[str, object], object]] = {
     "state_dir": _path,
     "run_dir": _path,
     "socket": _path,
+    "tcp": _place,
+    "tls_cert": _path,
+    "tls_key": _path,
+    "tls_ca": _path,
     "log_level": lambda f, v: read_choice(f, _text(f, v), ("debug", "info", "warning", "error")),
     "log_format": lambda f, v: read_choice(f, _text(f, v), ("text", "json")),
     "address_pools": _pools,

@@ -52,7 +52,7 @@ from weft.serve.app import App, Patience
 from weft.serve.diagnose import Diagnose
 from weft.serve.docker import docker_routes
 from weft.serve.docker.app import DockerApi
-from weft.serve.http import Server, listen
+from weft.serve.http import Server, listen, listen_tcp, mutual_tls
 from weft.serve.native import PREFIX, Native
 from weft.serve.routes import Table
 from weft.settings import load_config
@@ -148,9 +148,12 @@ async def run(daemon: Daemon) -> None:
     native = Native(daemon.controller, daemon.parts, daemon.worker, daemon.diagnose.routes())
     patience = Patience()
     docker = DockerApi(docker_routes(daemon.controller, daemon.parts, daemon.worker), patience)
-    server = Server(App(prefix=PREFIX, routes=Table(native.routes()), others=docker, patience=patience))
+    app = App(prefix=PREFIX, routes=Table(native.routes()), others=docker, patience=patience)
+    servers = [Server(app)]
+    if daemon.config.tcp:
+        servers.append(Server(app, mutual_tls(daemon.config.tls_cert, daemon.config.tls_key, daemon.config.tls_ca)))
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
+        loop.add_signal_handler(number, _stop, servers)
     daemon.worker.attach(loop)
     daemon.ports.attach(loop)
     ears = _Ears(daemon, loop)
@@ -159,10 +162,17 @@ async def run(daemon: Daemon) -> None:
     daemon.worker.when_idle(daemon.controller.prepare)
     gc.collect()
     gc.freeze()  # the records of a large host would make every full collection slow
-    listener = listen(daemon.config.socket_path)
+    listeners = [listen(daemon.config.socket_path)]
+    if daemon.config.tcp:
+        listeners.append(listen_tcp(daemon.config.tcp))
     _announce(daemon, time.monotonic() - begun)
-    await server.serve(sockets=[listener])
+    await asyncio.gather(*(server.serve(sockets=[s]) for server, s in zip(servers, listeners, strict=True)))
     _log.info("stopped; containers, rules and names go on")
+
+
+def _stop(servers: Sequence[Server]) -> None:
+    for server in servers:
+        server.stop()
 
 
 def _announce(daemon: Daemon, seconds: float) -> None:

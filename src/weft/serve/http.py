@@ -1,21 +1,23 @@
-"""uvicorn on a Unix socket, as weft wants it: without signals of its own, strict with requests' heads."""
+"""uvicorn as weft wants it: without signals of its own, strict with requests' heads; on a Unix socket, or with TLS."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import grp
 import json
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from weft.errors import Conflict, Unavailable
+from weft.errors import Conflict, Invalid, Unavailable
 from weft.serve.app import App
 
 GROUP = "weft"
@@ -27,7 +29,7 @@ HEAD_PATIENCE = 30.0
 
 
 class Server(uvicorn.Server):
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, tls: ssl.SSLContext | None = None) -> None:
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it greets and says goodbye there
         self._app = app
         super().__init__(
@@ -45,6 +47,7 @@ class Server(uvicorn.Server):
                 backlog=1024,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=15,
+                ssl_context_factory=None if tls is None else lambda *_: tls,
             )
         )
 
@@ -113,6 +116,41 @@ class StrictProtocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
+
+
+def mutual_tls(cert: str, key: str, ca: str) -> ssl.SSLContext:
+    """What lets in nobody without a certificate that `ca` signed: to use the API is to be root on the host.
+
+    Raises Invalid if a file is not named, Unavailable if one is not as it should be.
+    """
+    for setting, path in (("tls-cert", cert), ("tls-key", key), ("tls-ca", ca)):
+        if not path:
+            raise Invalid(f"tcp: without {setting} anybody who reaches the port would be root on this host; name one")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_REQUIRED
+    try:
+        context.load_cert_chain(cert, key)
+        context.load_verify_locations(ca)
+    except OSError as error:  # an SSLError is one, too
+        raise Unavailable(f"cannot use {cert}, {key} and {ca} for TLS: {error.strerror or error}") from error
+    return context
+
+
+def listen_tcp(place: str) -> socket.socket:
+    """Listening at ADDRESS:PORT. Raises Conflict (taken) or Unavailable."""
+    host, _, port = place.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host.strip("[]"), int(port)))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        kind = Conflict if error.errno == errno.EADDRINUSE else Unavailable
+        raise kind(f"cannot listen on {place}: {error.strerror}") from error
+    return listener
 
 
 def listen(path: str) -> socket.socket:
