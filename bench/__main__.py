@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import datapath, dns, join, memory
+from bench import api, datapath, dns, join, memory
 from bench.figures import Figure, Part
 from bench.world import INSIDE, Absent, World, enter, settle_in
 
@@ -20,6 +20,7 @@ PARTS: dict[str, Callable[[World], list[Part]]] = {
     "dns": dns.measure,
     "datapath": datapath.measure,
     "memory": memory.measure,
+    "api": api.measure,
 }
 
 
