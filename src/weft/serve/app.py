@@ -82,6 +82,8 @@ class Patience:
         finally:
             for each in (task, gone, closing):
                 each.cancel()
+            # Until they have ended: what they work on is closed next.
+            await asyncio.gather(task, gone, closing, return_exceptions=True)
 
 
 class App:
