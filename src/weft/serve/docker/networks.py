@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Raw, Struct, field
+from msgspec.json import encode
 
 from weft.drivers import DRIVERS
 from weft.engine.controller import DEFAULT_NETWORK, Controller
@@ -25,6 +27,11 @@ from weft.serve.routes import Route
 
 LIST_FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 PRUNE_FILTERS = ("label", "label!", "until")
+
+WITH_IPV4 = Version(1, 48)
+"""From here on a network says whether it has IPv4."""
+
+MOST_ENCODED = 4096
 
 _IFNAME = "com.docker.network.endpoint.ifname"
 _ENABLE = {"com.docker.network.enable_ipv4": "ipv4", "com.docker.network.enable_ipv6": "ipv6"}
@@ -96,6 +103,7 @@ class Networks:
     parts: Parts
     worker: Worker
     pruning: bool = False
+    encoded: dict[tuple[str, bool], tuple[Network, Raw]] = dataclass_field(default_factory=dict)
 
     def routes(self) -> tuple[Route, ...]:
         return (
@@ -129,10 +137,10 @@ class Networks:
 
     # Handlers
 
-    async def list_all(self, asked: Asked) -> list[dict[str, Any]]:
+    async def list_all(self, asked: Asked) -> list[Raw]:
         wanted = filters.read_filters(asked.query.get("filters"), LIST_FILTERS)
         fits = _fitting(wanted, self._is_used)
-        return [self._document(network, asked.version) for network in self._all() if fits(network)]
+        return [self._encoded(network, asked.version) for network in self._all() if fits(network)]
 
     async def inspect(self, asked: Asked) -> dict[str, Any]:
         network = self._find(asked.ref)
@@ -267,8 +275,18 @@ class Networks:
 
     # Documents
 
+    def _encoded(self, network: Network, version: Version) -> Raw:
+        """A network's document ready to be sent: records do not change, and lists are asked for all the time."""
+        key = (network.id, version >= WITH_IPV4)
+        kept = self.encoded.get(key)
+        if kept is None or kept[0] is not network:
+            if len(self.encoded) > MOST_ENCODED:
+                self.encoded.clear()
+            kept = self.encoded[key] = (network, Raw(encode(self._document(network, version))))
+        return kept[1]
+
     def _document(self, network: Network, version: Version) -> dict[str, Any]:
-        families = {"EnableIPv4": network.pool4 is not None} if version >= (1, 48) else {}
+        families = {"EnableIPv4": network.pool4 is not None} if version >= WITH_IPV4 else {}
         return {
             "Name": network.name,
             "Id": network.id,
