@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import subprocess
 import sys
 
@@ -22,7 +23,10 @@ def shown(delay: float) -> str:
     command = [sys.executable, "-c", PROGRAM.format(delay=delay)]
     done = subprocess.run(command, stderr=slave, env={"PYTHONPATH": "src", "LC_ALL": "C.UTF-8"}, check=False)
     os.close(slave)
-    text = os.read(master, 65536).decode()
+    text = ""
+    while not text.endswith("done\r\n"):  # a terminal hands over what it has, a piece at a time
+        assert select.select([master], [], [], 10)[0], text
+        text += os.read(master, 65536).decode()
     os.close(master)
     assert done.returncode == 0
     return text
