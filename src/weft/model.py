@@ -48,6 +48,10 @@ class Network:
     labels: Mapping[str, str] = field(default_factory=dict)
     created: float = 0.0
     """Seconds since the epoch."""
+    attachable: bool = False
+    """Shown to clients of Docker's API that said so; here every network is."""
+    preset: str = ""
+    """The name of the preset that it was made from."""
 
     @property
     def pool4(self) -> Pool | None:

@@ -109,6 +109,11 @@ class Store(Protocol):
 
     def set_meta(self, key: str, value: str) -> None: ...
 
+    def drop_meta(self, key: str) -> None: ...
+
+    def metas(self, beginning: str) -> dict[str, str]:
+        """Those whose key begins so."""
+
     def put(
         self,
         *,

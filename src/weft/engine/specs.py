@@ -29,6 +29,8 @@ class NetworkSpec:
     internal: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    attachable: bool = False
+    preset: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

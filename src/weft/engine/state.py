@@ -22,6 +22,8 @@ class Records:
         self.networks: dict[str, Network] = {}
         self.sandboxes: dict[str, Sandbox] = {}
         self.endpoints: dict[str, Endpoint] = {}
+        self.preset_names: set[str] = set()
+        """No network may have one of these (`presets`)."""
         self._network_names: dict[str, str] = {}
         self._sandbox_names: dict[str, str] = {}
         self._of_sandbox: dict[str, dict[str, Endpoint]] = {}

@@ -41,7 +41,7 @@ def wanted_network(
 ) -> Network:
     """`host` lists the subnets that the host itself routes; `ula_seed` what its IPv6 /48 is made from."""
     check_name("network", spec.name)
-    if records.has_network(spec.name):
+    if records.has_network(spec.name) or spec.name in records.preset_names:
         raise Conflict(f"network {spec.name!r} already exists")
     driver_named(spec.driver).accept(spec.options)
     if not spec.ipv4 and not spec.ipv6:
@@ -58,6 +58,8 @@ def wanted_network(
         options=options,
         labels=dict(spec.labels),
         created=now,
+        attachable=spec.attachable,
+        preset=spec.preset,
     )
 
 

@@ -24,6 +24,8 @@ def write_network(network: Network) -> bytes:
             "options": network.options,
             "labels": network.labels,
             "created": network.created,
+            "attachable": network.attachable,
+            "preset": network.preset,
         }
     )
 

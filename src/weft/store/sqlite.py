@@ -78,6 +78,13 @@ class SqliteStore:
     def set_meta(self, key: str, value: str) -> None:
         self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
+    def drop_meta(self, key: str) -> None:
+        self._write("DELETE FROM meta WHERE key = ?", (key,))
+
+    def metas(self, beginning: str) -> dict[str, str]:
+        rows = self._db.execute("SELECT key, value FROM meta WHERE substr(key, 1, ?) = ?", (len(beginning), beginning))
+        return dict(rows.fetchall())
+
     def put(
         self,
         *,

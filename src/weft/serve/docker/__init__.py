@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from weft.engine.controller import Controller
 from weft.engine.parts import Parts
+from weft.engine.presets import Presets
 from weft.engine.worker import Worker
 from weft.serve.docker.elsewhere import empty_lists
 from weft.serve.docker.networks import Networks
@@ -18,6 +19,6 @@ from weft.serve.routes import Route
 def docker_routes(controller: Controller, parts: Parts, worker: Worker) -> tuple[Route, ...]:
     return (
         *System(parts).routes(),
-        *Networks(controller, parts, worker).routes(),
+        *Networks(controller, parts, worker, Presets(parts)).routes(),
         *empty_lists(),
     )

@@ -13,6 +13,7 @@ from msgspec.json import encode
 from weft.drivers import DRIVERS
 from weft.engine.controller import DEFAULT_NETWORK, Controller
 from weft.engine.parts import Parts
+from weft.engine.presets import Preset, Presets
 from weft.engine.specs import EndpointSpec, NetworkSpec, PoolSpec
 from weft.engine.worker import Worker
 from weft.errors import Conflict, Invalid, NotFound
@@ -102,6 +103,7 @@ class Networks:
     controller: Controller
     parts: Parts
     worker: Worker
+    presets: Presets
     pruning: bool = False
     encoded: dict[tuple[str, bool], tuple[Network, Raw]] = dataclass_field(default_factory=dict)
 
@@ -148,10 +150,11 @@ class Networks:
         if scope and scope != "local":
             raise Refused(404, f"network {asked.ref} not found")
         document = self._document(network, asked.version)
+        preset = self.presets.named(network.name)
         document["Containers"] = {
             endpoint.sandbox: self._member(endpoint) for endpoint in self.parts.records.endpoints_on(network.id)
         }
-        if asked.version >= (1, 52):
+        if preset is None and asked.version >= (1, 52):
             document["Status"] = {"IPAM": {"Subnets": self._use(network)}}
         return document
 
@@ -160,12 +163,17 @@ class Networks:
         _refuse_what_is_not_here(body)
         if predefined.is_name(body.name):
             raise Refused(403, f"operation is not permitted on predefined {body.name} network")
-        if self.parts.records.has_network(body.name):
+        if self._is_taken(body.name):
             raise Refused(409, f"network with name {body.name} already exists")
+        spec = network_spec(body)
         try:
-            network = await self.worker.call(self.controller.create_network, network_spec(body))
+            if body.config_only:
+                return {"Id": (await self.worker.call(self.presets.create, spec)).id, "Warning": ""}
+            if spec.preset:
+                spec = self._applied(spec)
+            network = await self.worker.call(self.controller.create_network, spec)
         except Conflict as clash:
-            if self.parts.records.has_network(body.name):  # another request was quicker
+            if self._is_taken(body.name):  # another request was quicker
                 raise Refused(409, f"network with name {body.name} already exists") from None
             message = f"invalid pool request: Pool overlaps with other one on this address space: {clash.message}"
             raise Refused(403, message) from None
@@ -177,6 +185,9 @@ class Networks:
         network = self._find(asked.ref)
         if predefined.is_name(network.name):
             raise Refused(403, f"{network.name} is a pre-defined network and cannot be removed")
+        if self.presets.named(network.name) is not None:
+            await self.worker.call(self.presets.remove, network.name)
+            return
         try:
             await self.worker.call(self.controller.remove_network, network.id)
         except Conflict:
@@ -185,6 +196,17 @@ class Networks:
                 for endpoint in self.parts.records.endpoints_on(network.id)
             )
             raise Refused(403, f"network {network.name} has active endpoints ({', '.join(users)})") from None
+
+    def _is_taken(self, name: str) -> bool:
+        return self.parts.records.has_network(name) or self.presets.named(name) is not None
+
+    def _applied(self, spec: NetworkSpec) -> NetworkSpec:
+        try:
+            return self.presets.applied(spec)
+        except NotFound:
+            raise Refused(404, f"network {spec.preset} not found") from None
+        except Invalid as clash:
+            raise Refused(403, clash.message) from None
 
     async def prune(self, asked: Asked) -> dict[str, Any]:
         wanted = filters.read_filters(asked.query.get("filters"), PRUNE_FILTERS)
@@ -217,7 +239,7 @@ class Networks:
     async def connect(self, asked: Asked) -> dict[str, Any]:
         body: ConnectAsked = asked.body
         network, name = self._find(asked.ref), self._container(body.container)
-        predefined.refuse_to_connect(network)
+        self._refuse_to_connect(network)
         spec = endpoint_spec(network.name, body.endpoint_config or EndpointAsked())
         try:
             # By name: the default network may have yet to be made.
@@ -233,11 +255,16 @@ class Networks:
     async def disconnect(self, asked: Asked) -> dict[str, Any]:
         body: DisconnectAsked = asked.body
         network = self._find(asked.ref)
-        predefined.refuse_to_connect(network)
+        self._refuse_to_connect(network)
         if not body.force:
             self._container(body.container)
         await self.worker.call(self.controller.disconnect, network.id, body.container, force=body.force)
         return {}
+
+    def _refuse_to_connect(self, network: Network) -> None:
+        predefined.refuse_to_connect(network)
+        if self.presets.named(network.name) is not None:
+            raise Refused(403, f"cannot connect to network {network.name}: it only holds configuration")
 
     # What there is
 
@@ -246,6 +273,8 @@ class Networks:
         for network in list(self.parts.records.networks.values()):
             if network.name != DEFAULT_NETWORK:
                 yield network
+        for preset in self.presets.all():
+            yield _as_network(preset)
 
     def _find(self, ref: str) -> Network:
         """By name, id, or the beginning of an id. Raises Refused."""
@@ -286,7 +315,9 @@ class Networks:
         return kept[1]
 
     def _document(self, network: Network, version: Version) -> dict[str, Any]:
-        families = {"EnableIPv4": network.pool4 is not None} if version >= WITH_IPV4 else {}
+        preset = self.presets.named(network.name)
+        ipv4 = preset.spec.ipv4 if preset else network.pool4 is not None
+        families = {"EnableIPv4": ipv4} if version >= WITH_IPV4 else {}
         return {
             "Name": network.name,
             "Id": network.id,
@@ -294,17 +325,17 @@ class Networks:
             "Scope": "local",
             "Driver": network.driver,
             **families,
-            "EnableIPv6": network.pool6 is not None,
+            "EnableIPv6": preset.spec.ipv6 if preset else network.pool6 is not None,
             "IPAM": {
                 "Driver": "default",
                 "Options": {},
-                "Config": [_pool(pool) for pool in network.pools],
+                "Config": [_pool(pool) for pool in (preset.spec.pools if preset else network.pools)],
             },
             "Internal": network.internal,
-            "Attachable": False,
+            "Attachable": network.attachable,
             "Ingress": False,
-            "ConfigFrom": {"Network": ""},
-            "ConfigOnly": False,
+            "ConfigFrom": {"Network": network.preset},
+            "ConfigOnly": preset is not None,
             "Options": dict(network.options),
             "Labels": dict(network.labels),
         }
@@ -330,8 +361,21 @@ class Networks:
         return use
 
 
-def _pool(pool: Pool) -> dict[str, Any]:
-    document: dict[str, Any] = {"Subnet": str(pool.subnet)}
+def _as_network(preset: Preset) -> Network:
+    spec = preset.spec
+    return Network(
+        id=preset.id,
+        name=spec.name,
+        driver="null",
+        pools=(),
+        options=spec.options,
+        labels=spec.labels,
+        created=preset.created,
+    )
+
+
+def _pool(pool: Pool | PoolSpec) -> dict[str, Any]:
+    document: dict[str, Any] = {"Subnet": str(pool.subnet)} if pool.subnet is not None else {}
     if pool.ip_range is not None:
         document["IPRange"] = str(pool.ip_range)
     if pool.gateway is not None:
@@ -372,8 +416,10 @@ def _fitting(wanted: Filters, is_used: Callable[[Network], bool]) -> Callable[[N
 def _refuse_what_is_not_here(body: NetworkAsked) -> None:
     if body.ingress or body.scope not in ("", "local"):
         raise Refused(403, "This node is not a swarm manager: weft's networks here have the scope local.")
-    if body.config_only or (body.config_from is not None and body.config_from.network):
-        raise Refused(501, "weft has no config-only networks yet: give the network its own configuration")
+    if body.config_only and (body.internal or body.attachable or body.scope):
+        raise Refused(403, "configuration network can only contain network specific fields")
+    if body.config_only and body.config_from is not None and body.config_from.network:
+        raise Refused(403, "a configuration network cannot depend on another configuration network")
     if body.ipam is not None and body.ipam.driver not in ("", "default"):
         raise Refused(404, f'plugin "{body.ipam.driver}" not found: weft gives addresses out itself (default)')
 
@@ -394,6 +440,8 @@ def network_spec(body: NetworkAsked) -> NetworkSpec:
         internal=body.internal,
         options=options,
         labels=body.labels or {},
+        attachable=body.attachable,
+        preset=body.config_from.network if body.config_from else "",
     )
 
 
