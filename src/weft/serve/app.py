@@ -82,6 +82,7 @@ class Patience:
         finally:
             for each in (task, gone, closing):
                 each.cancel()
+            await asyncio.wait((task, gone, closing))  # what the work has open is the caller's to close after it
 
 
 class App:
