@@ -150,6 +150,8 @@ class Event(Answer):
     id: str
     name: str
     attributes: dict[str, str]
+    details: dict[str, str]
+    labels: dict[str, str]
 
 
 class Interface(Answer):

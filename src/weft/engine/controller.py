@@ -419,10 +419,14 @@ class Controller:
         self._emit_endpoint("connect", sandbox, endpoint)
 
     def _emit_network(self, action: str, network: Network) -> None:
-        self._parts.events.emit("network", action, network.id, network.name, driver=network.driver)
+        self._parts.events.emit(
+            "network", action, network.id, network.name, labels=network.labels, driver=network.driver
+        )
 
     def _emit(self, action: str, sandbox: Sandbox, **attributes: str) -> None:
-        self._parts.events.emit("container", action, sandbox.id, sandbox.name, **attributes)
+        self._parts.events.emit(
+            "container", action, sandbox.id, sandbox.name, details={}, labels=sandbox.labels, **attributes
+        )
 
     def _emit_endpoint(self, action: str, sandbox: Sandbox, endpoint: Endpoint) -> None:
         network = self._records.networks[endpoint.network]
@@ -431,6 +435,8 @@ class Controller:
             action,
             network.id,
             network.name,
+            details={"container_id": sandbox.id, "driver": network.driver},
+            labels=network.labels,
             container=sandbox.name,
             addresses=" ".join(str(interface) for interface in endpoint.addresses),
         )

@@ -133,13 +133,13 @@ class Converge:
         if sandbox.process is None or sandbox.auto_remove:
             self._parts.store.drop(sandbox=sandbox.id, endpoints=endpoints)
             self._parts.runtime.discard(sandbox.id)
-            events.emit("container", "destroy", sandbox.id, sandbox.name)
+            events.emit("container", "destroy", sandbox.id, sandbox.name, labels=sandbox.labels)
             return
         exited = replace(sandbox, exit=end)
         self._parts.store.drop(endpoints=endpoints)
         self._parts.store.put(sandbox=exited)
         self._records.put_sandbox(exited)
-        events.emit("container", "die", sandbox.id, sandbox.name, code=str(end.code))
+        events.emit("container", "die", sandbox.id, sandbox.name, labels=sandbox.labels, code=str(end.code))
 
     def _reserve(self, sandbox: Sandbox) -> None:
         if not sandbox.ports:

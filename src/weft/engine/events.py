@@ -13,6 +13,8 @@ from weft.engine.needs import Clock
 
 _log = logging.getLogger("weft.events")
 
+_NONE: Mapping[str, str] = {}
+
 Type = Literal["network", "container", "daemon"]
 
 
@@ -24,6 +26,10 @@ class Event:
     id: str
     name: str
     attributes: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, str] = field(default_factory=dict)
+    """More attributes, which the log leaves out."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Of the network or container."""
 
 
 class EventLog:
@@ -38,8 +44,27 @@ class EventLog:
         self._recent: deque[Event] = deque(maxlen=keep)
         self._subscribers: list[Callable[[Event], None]] = []
 
-    def emit(self, type: Type, action: str, ident: str, name: str, **attributes: str) -> None:  # noqa: A002
-        event = Event(time=self._clock.time(), type=type, action=action, id=ident, name=name, attributes=attributes)
+    def emit(
+        self,
+        type: Type,  # noqa: A002
+        action: str,
+        ident: str,
+        name: str,
+        *,
+        details: Mapping[str, str] = _NONE,
+        labels: Mapping[str, str] = _NONE,
+        **attributes: str,
+    ) -> None:
+        event = Event(
+            time=self._clock.time(),
+            type=type,
+            action=action,
+            id=ident,
+            name=name,
+            attributes=attributes,
+            details=details,
+            labels=labels,
+        )
         self._recent.append(event)
         self._later(partial(self._tell, event))
 
@@ -51,6 +76,10 @@ class EventLog:
 
     def recent(self) -> list[Event]:
         return list(self._recent)
+
+    @property
+    def listeners(self) -> int:
+        return len(self._subscribers)
 
     def subscribe(self, subscriber: Callable[[Event], None]) -> Callable[[], None]:
         """Returns the function that ends the subscription."""

@@ -283,6 +283,10 @@ class Event(Answer, frozen=True):
     id: str
     name: str
     attributes: dict[str, str] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
+    """More attributes, which weftd's log leaves out."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """Of the network or container."""
 
 
 class Error(Answer, frozen=True):

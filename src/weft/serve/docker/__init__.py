@@ -11,6 +11,7 @@ from weft.engine.parts import Parts
 from weft.engine.presets import Presets
 from weft.engine.worker import Worker
 from weft.serve.docker.elsewhere import empty_lists
+from weft.serve.docker.events import Events
 from weft.serve.docker.networks import Networks
 from weft.serve.docker.system import System
 from weft.serve.routes import Route
@@ -20,5 +21,6 @@ def docker_routes(controller: Controller, parts: Parts, worker: Worker) -> tuple
     return (
         *System(parts).routes(),
         *Networks(controller, parts, worker, Presets(parts)).routes(),
+        *Events(parts).routes(),
         *empty_lists(),
     )

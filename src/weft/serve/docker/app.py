@@ -6,12 +6,13 @@ does not is answered here, too.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from weft.errors import NotFound
+from weft.errors import NotFound, Unavailable
 from weft.serve.app import STATUS, Gone, Patience, Receive, Scope, Send, TooLarge, TooSlow, explain, read_body
 from weft.serve.docker.dialect import HEADERS, Asked, Refused, Reply, Stream, decode_body, split_version
 from weft.serve.docker.elsewhere import not_here
@@ -21,6 +22,9 @@ _STATUS = {**STATUS, "exhausted": 503}
 """Docker's word for a kind of refusal is another than that of weft's own API."""
 
 _HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+
+
+_log = logging.getLogger("weft.serve")
 
 
 class DockerApi:
@@ -47,7 +51,8 @@ class DockerApi:
 
     async def _understood(self, scope: Scope, receive: Receive) -> tuple[Route, Asked]:
         version, path = split_version(scope["path"])
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        only_ping = scope["method"] == "HEAD" and path == "/_ping"  # the one path that Docker has it for
+        method = "GET" if only_ping else scope["method"]
         try:
             route, ref = self._routes.find(method, path)
         except (NotFound, MethodNotAllowed):
@@ -66,7 +71,14 @@ class DockerApi:
             kind = (b"content-type", stream.content_type.encode())
             await send({"type": "http.response.start", "status": stream.status, "headers": [*_HEADERS, kind]})
             await send({"type": "http.response.body", "body": b"", "more_body": True})
-            await self._patience.unless_gone(_pump(stream, send), receive)
+            try:
+                await self._patience.unless_gone(_pump(stream, send), receive)
+            except Unavailable:
+                pass  # weftd is stopping: the stream ends as it should
+            except Exception as error:
+                if not isinstance(error, Gone):
+                    _log.exception("a stream failed")
+                raise Gone from error  # too late to refuse: it ends without an end
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             await stream.chunks.aclose()
@@ -103,4 +115,5 @@ def _refusal(error: Exception) -> Reply:
     status = error.status if isinstance(error, Refused) else _STATUS[kind]
     if isinstance(error, TooLarge | TooSlow):
         status = 413 if isinstance(error, TooLarge) else 408
-    return Reply(status=status, body={"message": message})
+    # Half a surrogate pair, which JSON can spell, has no encoding.
+    return Reply(status=status, body={"message": message.encode(errors="replace").decode()})

@@ -28,7 +28,7 @@ class Version(NamedTuple):
 NEWEST = Version(1, 52)
 OLDEST = Version(1, 24)
 
-_VERSIONED = re.compile(r"/v(\d+)\.(\d+)(/.*)")
+_VERSIONED = re.compile(r"/v([0-9]{1,9})\.([0-9]{1,9})(/.*)")
 
 HEADERS: Mapping[str, str] = {
     "api-version": str(NEWEST),
@@ -101,13 +101,16 @@ def decode_body(decoder: msgspec.json.Decoder[Any], body: bytes, content_type: s
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise Refused(400, f"invalid JSON: {error}") from None
+    except RecursionError:
+        raise Refused(400, "invalid JSON: it is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(400, _not_json(body, str(error))) from None
 
 
 def _not_json(body: bytes, reason: str) -> str:
     try:
-        _, end = json.JSONDecoder().raw_decode(body.decode())
-    except ValueError:
+        text = body.decode().strip()
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
         return f"invalid JSON: {reason}"
-    return "unexpected content after JSON" if body.decode()[end:].strip() else f"invalid JSON: {reason}"
+    return "unexpected content after JSON" if text[end:] else f"invalid JSON: {reason}"

@@ -217,6 +217,7 @@ class Networks:
             deleted = await self.worker.call(self._prune, wanted)
         finally:
             self.pruning = False
+        self.parts.events.emit("network", "prune", "", "", reclaimed="0")
         return {"NetworksDeleted": deleted or None}
 
     def _prune(self, wanted: Filters) -> list[str]:

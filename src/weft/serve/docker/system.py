@@ -95,7 +95,7 @@ class System:
             "Debug": config.log_level == "debug",
             "NFd": len(os.listdir("/proc/self/fd")),
             "NGoroutines": 0,
-            "NEventsListener": 0,
+            "NEventsListener": self.parts.events.listeners,
             "SystemTime": rfc3339(self.parts.clock.time()),
             "KernelVersion": platform.release(),
             "OperatingSystem": _operating_system(),

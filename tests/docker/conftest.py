@@ -1,0 +1,143 @@
+"""What the tests of Docker's API share: a private host with weftd, and stock clients that speak to it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.daemons import Weftd
+from tests.hosts import PrivateHost, needs_namespaces
+
+CLIENTS = [path for path in ("/usr/local/bin/docker", "/usr/bin/docker") if shutil.which(path)]
+"""Docker's own packages install to the one or the other, Debian's to the latter: as many versions as there are."""
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def message(self) -> str:
+        """Of a refusal, which says nothing else."""
+        document = self.json
+        assert list(document) == ["message"]
+        return str(document["message"])
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("docker", timeout=20)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(20)
+        self.sock.connect(self._path)
+
+
+@dataclass(frozen=True)
+class World:
+    host: PrivateHost
+    weftd: Weftd
+    config: Path
+    """An empty directory for Docker's client: whatever the user has configured is left alone."""
+
+    def docker(
+        self, *arguments: str, check: bool = True, client: str = "docker", stdin: str | None = None, timeout: float = 30
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the stock CLI on the host."""
+        command = [client, *arguments]
+        return self.host.run(command, check=check, timeout=timeout, env=self.environment, stdin=stdin)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"DOCKER_HOST": f"unix://{self.weftd.socket}", "DOCKER_CONFIG": str(self.config)}
+
+    def lines(self, *arguments: str, client: str = "docker") -> list[str]:
+        return self.docker(*arguments, client=client).stdout.splitlines()
+
+    def refusal(self, *arguments: str, client: str = "docker") -> str:
+        """What the CLI says when the daemon refuses."""
+        done = self.docker(*arguments, check=False, client=client)
+        assert done.returncode == 1, done.stdout + done.stderr
+        return done.stderr.strip().splitlines()[-1].removeprefix("Error response from daemon: ")
+
+    def ask(
+        self, method: str, path: str, body: object = None, *, kind: str = "application/json", version: str = ""
+    ) -> Answer:
+        """One request, without a client in between. `body` is text or bytes as they are, or a document."""
+        connection = _Connection(self.weftd.socket)
+        try:
+            raw = body.encode() if isinstance(body, str) else body
+            sent = raw if raw is None or isinstance(raw, bytes) else json.dumps(raw).encode()
+            headers = {} if sent is None or not kind else {"Content-Type": kind}
+            connection.request(method, f"/v{version}{path}" if version else path, sent, headers)
+            answer = connection.getresponse()
+            return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+        finally:
+            connection.close()
+
+    def send(self, raw: bytes) -> bytes:
+        """Bytes as they are; what comes back until weftd closes the connection."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(20)
+            connection.connect(self.weftd.socket)
+            connection.sendall(raw)
+            connection.shutdown(socket.SHUT_WR)
+            found = b""
+            while chunk := connection.recv(65536):
+                found += chunk
+            return found
+
+    def container(self, name: str, *networks: str, **options: Any) -> str:
+        """A namespace without a process, on these networks; its id."""
+        wishes = [{"network": network} for network in networks]
+        return str(self.weftd.client.containers.create(name=name, networks=wishes, **options).id)
+
+    def empty(self) -> None:
+        """Take away all containers and networks."""
+        client = self.weftd.client
+        for container in client.containers.list(all=True):
+            client.containers.remove(container, force=True)
+        for network in client.networks.list():
+            client.networks.remove(network)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Each test leaves it as it likes; `clean` takes everything away. At the end weftd's log has no traceback."""
+    needs_namespaces()
+    directory = tmp_path_factory.mktemp("docker")
+    config = directory / "client"
+    config.mkdir()
+    with PrivateHost() as host, Weftd(host, directory) as weftd:
+        yield World(host, weftd, config)
+        assert "Traceback" not in weftd.log(), weftd.log()
+
+
+@pytest.fixture
+def clean(world: World) -> Iterator[World]:
+    yield world
+    world.empty()
+
+
+@pytest.fixture(params=CLIENTS or ["docker"], ids=lambda path: str(Path(path).parent))
+def client(request: pytest.FixtureRequest) -> str:
+    """Every stock CLI that is installed."""
+    if not CLIENTS:
+        pytest.skip("docker's CLI is not installed")
+    return str(request.param)
