@@ -40,6 +40,8 @@ class Config:
     host_binding: Address | None = None
     """Where ports are published that name no host address; None: everywhere."""
     mtu: int = 1500
+    network_options: tuple[tuple[str, str, str], ...] = ()
+    """(driver, option, value) for networks that do not say otherwise."""
     dns: tuple[Address, ...] = ()
     """Upstream servers instead of those in the host's resolv.conf."""
     resolv_conf: str = "/etc/resolv.conf"
@@ -115,6 +117,18 @@ def _pools(field: str, value: object) -> tuple[tuple[IPv4Network, int], ...]:
     return tuple(pools)
 
 
+def _options(field: str, value: object) -> tuple[tuple[str, str, str], ...]:
+    """Each "bridge:icc=false"."""
+    options = []
+    for item in _list(field, value):
+        driver, colon, rest = item.partition(":")
+        name, equals, setting = rest.partition("=")
+        if not (driver and colon and name and equals):
+            raise Invalid(f"{field}: {item!r} is not DRIVER:OPTION=VALUE, such as bridge:icc=false")
+        options.append((driver, name, setting))
+    return tuple(options)
+
+
 _READERS: dict[str, Callable[[str, object], object]] = {
     "state_dir": _path,
     "run_dir": _path,
@@ -128,6 +142,7 @@ _READERS: dict[str, Callable[[str, object], object]] = {
     "address_pools": _pools,
     "host_binding": lambda f, v: read_address(f, _text(f, v)),
     "mtu": lambda f, v: read_int(f, str(v), low=68, high=65535),
+    "network_options": _options,
     "dns": lambda f, v: tuple(read_address(f, item) for item in _list(f, v)),
     "resolv_conf": _path,
     "forward_rules": _path,

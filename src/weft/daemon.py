@@ -33,6 +33,7 @@ from weft.engine.gate import Gate
 from weft.engine.parts import Parts
 from weft.engine.reach import Ways
 from weft.engine.state import Records
+from weft.engine.wanted import check_settings
 from weft.engine.worker import Worker
 from weft.errors import Conflict, WeftError
 from weft.kernel.host import HostLook
@@ -88,6 +89,7 @@ class Daemon:
 
 def build(config: Config, wrap: Callable[[Parts], Parts] = lambda parts: parts) -> Daemon:
     """`wrap` lets a test stand between the engine and the world."""
+    check_settings(config)
     os.makedirs(config.state_dir, mode=0o700, exist_ok=True)
     os.makedirs(config.run_dir, mode=0o755, exist_ok=True)
     worker = Worker()

@@ -66,6 +66,7 @@ _HELP = {
     "address_pools": "where subnets come from: 172.18.0.0/16,10.0.0.0/8:24 (the second cut in /24s)",
     "host_binding": "host address for published ports that name none (default: every address)",
     "mtu": "of networks that name none (default 1500)",
+    "network_options": "of networks that do not say otherwise: bridge:icc=false,bridge:masquerade=false",
     "dns": "upstream servers instead of those in resolv.conf",
     "resolv_conf": "the host's resolver configuration (default /etc/resolv.conf)",
     "forward_rules": "nft rules that decide on forwarded packets before weft does (default /etc/weft/forward.nft)",

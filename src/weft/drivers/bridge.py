@@ -45,6 +45,9 @@ class BridgeDriver:
     def accept(self, options: Mapping[str, str]) -> None:
         read_options(options)
 
+    def option(self, name: str) -> str:
+        return _SPELLINGS.get(name, name)
+
     def link(self, network: Network) -> str | None:
         return names.bridge(network.id)
 

@@ -16,6 +16,9 @@ class Driver(Protocol):
     def accept(self, options: Mapping[str, str]) -> None:
         """Refuse the unknown or malformed option by name: Invalid. What is accepted once is trusted afterwards."""
 
+    def option(self, name: str) -> str:
+        """What the driver itself calls an option, of which there may be several spellings; an unknown one as it is."""
+
     def network(self, network: Network) -> Plan:
         """What the host holds for the network, whoever is on it."""
 

@@ -43,12 +43,10 @@ def wanted_network(
     check_name("network", spec.name)
     if records.has_network(spec.name) or spec.name in records.preset_names:
         raise Conflict(f"network {spec.name!r} already exists")
-    driver_named(spec.driver).accept(spec.options)
+    options = {**_default_options(spec, config), **spec.options}
+    driver_named(spec.driver).accept(options)
     if not spec.ipv4 and not spec.ipv6:
         raise Invalid(f"network {spec.name!r} would have neither IPv4 nor IPv6: leave out --ipv4=false or add --ipv6")
-    options = dict(spec.options)
-    if config.mtu != 1500 and not {"mtu", "com.docker.network.driver.mtu"} & options.keys():
-        options["mtu"] = str(config.mtu)
     return Network(
         id=spec.id or names.new_id(),
         name=spec.name,
@@ -61,6 +59,24 @@ def wanted_network(
         attachable=spec.attachable,
         preset=spec.preset,
     )
+
+
+def _default_options(spec: NetworkSpec, config: Config) -> dict[str, str]:
+    """What the settings say for networks of the driver, as far as this one says nothing else. A preset says all."""
+    if spec.preset:
+        return {}
+    driver = driver_named(spec.driver)
+    said = {driver.option(name) for name in spec.options}
+    mtu = {"mtu": str(config.mtu)} if config.mtu != 1500 else {}
+    defaults = {**mtu, **{name: value for of, name, value in config.network_options if of == spec.driver}}
+    return {name: value for name, value in defaults.items() if driver.option(name) not in said}
+
+
+def check_settings(config: Config) -> None:
+    """Raises NotFound or Invalid for default options that no network could have."""
+    for driver in {of for of, _, _ in config.network_options}:
+        options = {name: value for of, name, value in config.network_options if of == driver}
+        driver_named(driver).accept(options)
 
 
 def _wanted_pools(
