@@ -77,6 +77,8 @@ class Endpoint:
     ipv4: IPv4Interface | None = None
     ipv6: IPv6Interface | None = None
     aliases: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    """(alias, sandbox id): names of others that the sandbox alone knows."""
     gw_priority: int = 0
 
     @property

@@ -14,6 +14,7 @@ import pytest
 
 from tests.hosts import in_private_host
 from tests.resolver.world import NOERROR, NXDOMAIN, World, ask, holder, running_world, view
+from weft.dns import control
 from weft.errors import Unavailable
 from weft.outside import names as names_module
 from weft.outside.names import ResolverNames
@@ -178,12 +179,12 @@ def test_a_resolver_of_another_version_is_replaced() -> None:
     with running_world() as world:
         world.reconcile(NETWORKS, HOLDERS, VIEWS)
         old = world.names.pid
-        names_module.PROTOCOL = "2"  # type: ignore[misc]
+        names_module.PROTOCOL = "another"  # type: ignore[misc]
         world.names = successor(world)
         with pytest.raises(Unavailable, match="does not answer"):
             world.names.start()
         assert ended(old)
-        names_module.PROTOCOL = "1"  # type: ignore[misc]
+        names_module.PROTOCOL = control.PROTOCOL  # type: ignore[misc]
         world.reconcile(NETWORKS, HOLDERS, VIEWS)
         assert world.opened == ["s1", "s2", "s1", "s2"]
         assert ask(world.sockets["s1"], "c1").rcode == NOERROR

@@ -11,7 +11,8 @@ From weftd; `list` and `counters` are answered, `hello` too, everything else is 
     drop      ID
     publish   NETWORK ENDPOINT [NAME…] [ADDRESS…]   addresses in hex
     withdraw  NETWORK ENDPOINT
-    view      SANDBOX [NETWORK…] FORWARD [SERVER…]  with two sockets, UDP and TCP: open; without: change
+    view      SANDBOX [NETWORK…] FORWARD [SERVER…] [LINK…]  with two sockets, UDP and TCP: open; without: change
+                                                 a link is ALIAS=NAME: what this sandbox alone calls somebody
     close     SANDBOX
     list                                         → all of network, publish, view that hold, then end
     counters                                     → counters [NAME=NUMBER…]
@@ -23,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-PROTOCOL = "1"
+PROTOCOL = "2"
 
 PACKET = 65536
 """The longest packet, in bytes; well below what a Unix socket takes at once (net.core.wmem_max)."""
@@ -74,5 +75,13 @@ def publish(network_id: str, endpoint: str, names: Sequence[str], addresses: Ite
     return ("publish", network_id, endpoint, items(names), items(a.hex() for a in addresses))
 
 
-def view(sandbox: str, networks: Sequence[str], servers: Sequence[str], *, forward: bool) -> Message:
-    return ("view", sandbox, items(networks), "forward" if forward else "local", items(servers))
+def view(
+    sandbox: str,
+    networks: Sequence[str],
+    servers: Sequence[str],
+    links: Iterable[tuple[str, str]] = (),
+    *,
+    forward: bool,
+) -> Message:
+    pairs = items(f"{alias}={name}" for alias, name in links)
+    return ("view", sandbox, items(networks), "forward" if forward else "local", items(servers), pairs)

@@ -158,6 +158,8 @@ class View:
     """False: unknown names are refused, never sent upstream (internal networks only)."""
     servers: tuple[IPAddress, ...]
     """Upstream servers, in order; empty means the host's."""
+    links: tuple[tuple[str, str], ...] = ()
+    """(alias, name): what this sandbox alone calls somebody, and a name that everybody knows."""
 
 
 class Names(Protocol):

@@ -85,4 +85,5 @@ def view(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Networks) ->
         networks=tuple(endpoint.network for endpoint in endpoints),
         forward=any(not networks[endpoint.network].internal for endpoint in endpoints),
         servers=sandbox.dns,
+        links=tuple((alias, short(target)) for endpoint in endpoints for alias, target in endpoint.links),
     )

@@ -41,6 +41,8 @@ class EndpointSpec:
     ipv6: IPAddress | None = None
     mac: str | None = None
     aliases: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    """(container, alias): what the container is to be called by this one alone."""
     gw_priority: int = 0
     ifname: str | None = None
 

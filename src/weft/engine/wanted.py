@@ -139,7 +139,7 @@ def wanted_endpoint(
     """The endpoint with its addresses chosen; they are held once the record is added. `beginning`: of its id."""
     if any(endpoint.network == network.id for endpoint in present):
         raise Conflict(f"container {sandbox.name!r} is already on network {network.name!r}")
-    for alias in spec.aliases:
+    for alias in (*spec.aliases, *(alias for _, alias in spec.links)):
         check_name("alias", alias)
     chosen = [_choose(spec, network, records, version) for version in (4, 6)]
     ipv4, ipv6 = chosen
@@ -154,6 +154,7 @@ def wanted_endpoint(
         ipv4=IPv4Interface((int(ipv4[0]), ipv4[1])) if ipv4 else None,
         ipv6=IPv6Interface((int(ipv6[0]), ipv6[1])) if ipv6 else None,
         aliases=spec.aliases,
+        links=tuple((alias, records.sandbox(container).id) for container, alias in spec.links),
         gw_priority=spec.gw_priority,
     )
 

@@ -363,7 +363,8 @@ def _publish(network_id: str, holder: Holder) -> Message:
 
 
 def _view(view: View) -> Message:
-    return control.view(view.sandbox, view.networks, [str(s) for s in view.servers], forward=view.forward)
+    servers = [str(server) for server in view.servers]
+    return control.view(view.sandbox, view.networks, servers, view.links, forward=view.forward)
 
 
 def _wanted(

@@ -19,7 +19,7 @@ from weft.dns import control
 from weft.dns.control import PACKET, PROTOCOL, Message
 from weft.resolver.log import Log
 from weft.resolver.loop import READ, WRITE, Loop
-from weft.resolver.server import Server, View
+from weft.resolver.server import Interest, Server, View
 
 FDS_MAX = 16
 
@@ -109,8 +109,9 @@ class Control:
             case ("drop", network):
                 server.zone.drop_network(network)
                 server.changed_entirely(network)
-            case ("view", sandbox, networks, forward, servers):
-                self._view(sandbox, control.split(networks), control.split(servers), fds, forward=forward == "forward")
+            case ("view", sandbox, networks, forward, servers, links):
+                interest = (control.split(networks), _pairs(links))
+                self._view(sandbox, interest, control.split(servers), fds, forward=forward == "forward")
             case ("close", sandbox):
                 server.close_view(sandbox)
             case ("upstream", path, servers):
@@ -125,13 +126,13 @@ class Control:
                 raise ValueError(f"{said[0]} with {len(said) - 1} fields")
 
     def _view(
-        self, sandbox: str, networks: tuple[str, ...], servers: tuple[str, ...], fds: list[int], *, forward: bool
+        self, sandbox: str, interest: Interest, servers: tuple[str, ...], fds: list[int], *, forward: bool
     ) -> None:
         if len(fds) < 2:
-            self._server.set_view(sandbox, networks, servers, forward=forward)
+            self._server.set_view(sandbox, interest, servers, forward=forward)
             return
         udp, tcp = (socket.socket(fileno=fds.pop(0)) for _ in range(2))
-        view = View(self._server, sandbox, networks, servers, forward=forward, udp=udp, tcp=tcp)
+        view = View(self._server, sandbox, interest, servers, forward=forward, udp=udp, tcp=tcp)
         self._server.open_view(view)
 
     def _list(self) -> Iterator[Message]:
@@ -141,7 +142,8 @@ class Control:
         for network, endpoint, names, addresses in zone.holders():
             yield control.publish(network, endpoint, names, addresses)
         for view in self._server.views.values():
-            yield control.view(view.sandbox, view.scope.networks, view.servers, forward=view.forward)
+            networks, links = view.scope.interest
+            yield control.view(view.sandbox, networks, view.servers, links, forward=view.forward)
         yield ("end",)
 
     def _counters(self) -> Iterator[tuple[str, int]]:
@@ -169,6 +171,10 @@ class Control:
             self._hang_up()
             return
         self._loop.change(client.fileno(), READ | WRITE if self._replies else READ)
+
+
+def _pairs(links: str) -> tuple[tuple[str, str], ...]:
+    return tuple((alias, name) for alias, _, name in (item.partition("=") for item in control.split(links)))
 
 
 def _receive(client: socket.socket, buffer: bytearray) -> tuple[int, list[int]]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable
 from random import shuffle
 
 from weft.dns import message
-from weft.dns.message import FormatError, Query
+from weft.dns.message import FormatError, Query, to_wire
 from weft.dns.zone import TTL, Local, Zone
 from weft.resolver.counts import Counts
 from weft.resolver.datagrams import datagrams
@@ -35,19 +35,26 @@ UNDER_WAY_MAX = 256
 """Questions of one view that are being asked of other servers."""
 
 
+Interest = tuple[tuple[str, ...], tuple[tuple[str, str], ...]]
+"""What somebody may ask about: networks, and links, which are (alias, name): the alias stands for the name, for these
+askers alone."""
+
+
 class Scope:
-    """What views on the same networks in the same order share: the answers are the same."""
+    """What views with the same interest share: the answers are the same."""
 
-    __slots__ = ("keys", "networks", "ready", "shuffled", "views")
+    __slots__ = ("interest", "keys", "links", "networks", "ready", "shuffled", "views")
 
-    def __init__(self, networks: tuple[str, ...]) -> None:
-        self.networks = networks
+    def __init__(self, interest: Interest) -> None:
+        self.interest = interest
+        self.networks, links = interest
+        self.links = {to_wire(alias).lower(): to_wire(name).lower() for alias, name in links}
         self.ready: dict[bytes, bytes] = {}
         """A query's bytes without the id, to the answer's without the id."""
         self.shuffled: dict[bytes, list[bytes]] = {}
         """The same for names with several addresses: the answer in several orders."""
         self.keys: dict[bytes, list[bytes]] = {}
-        """The name asked for, in lower case, to the queries above that ask for it."""
+        """A name, in lower case, to the queries above that ask for what it means."""
         self.views = 0
 
     def forget(self) -> None:
@@ -75,7 +82,7 @@ class Server:
         self.views: dict[str, View] = {}
         self.catch_up: Callable[[], None] = lambda: None
         """Reads what weftd has said so far."""
-        self._scopes: dict[tuple[str, ...], Scope] = {}
+        self._scopes: dict[Interest, Scope] = {}
         self._ready = 0
 
     def open_view(self, view: View) -> None:
@@ -84,12 +91,12 @@ class Server:
         self.views[view.sandbox] = view
         view.start()
 
-    def set_view(self, sandbox: str, networks: tuple[str, ...], servers: tuple[str, ...], *, forward: bool) -> None:
+    def set_view(self, sandbox: str, interest: Interest, servers: tuple[str, ...], *, forward: bool) -> None:
         view = self.views.get(sandbox)
         if view is None:
             self.log.event("a change of a container that is not served", container=sandbox)
             return
-        before, view.scope = view.scope, self.take_scope(networks)
+        before, view.scope = view.scope, self.take_scope(interest)
         self._leave_scope(before)
         view.servers = servers
         view.forward = forward
@@ -100,17 +107,17 @@ class Server:
             view.close()
             self._leave_scope(view.scope)
 
-    def take_scope(self, networks: tuple[str, ...]) -> Scope:
-        scope = self._scopes.get(networks)
+    def take_scope(self, interest: Interest) -> Scope:
+        scope = self._scopes.get(interest)
         if scope is None:
-            scope = self._scopes[networks] = Scope(networks)
+            scope = self._scopes[interest] = Scope(interest)
         scope.views += 1
         return scope
 
     def _leave_scope(self, scope: Scope) -> None:
         scope.views -= 1
         if not scope.views:
-            del self._scopes[scope.networks]
+            del self._scopes[scope.interest]
 
     def changed(self, network: str, names: Collection[bytes]) -> None:
         """Some names on a network mean something else now. All other answers stay ready: somebody always comes."""
@@ -124,15 +131,15 @@ class Server:
             if network in scope.networks:
                 scope.forget()
 
-    def remember(self, scope: Scope, key: bytes, query: Query, local: Local) -> None:
-        """Keep the answer ready for the same bytes."""
+    def remember(self, scope: Scope, key: bytes, name: bytes, query: Query, local: Local) -> None:
+        """Keep the answer ready for the same bytes, for as long as the name means the same."""
         if query.options or len(key) > KEY_MAX:
             return
         if self._ready > READY_MAX:
             for each in self._scopes.values():
                 each.forget()
             self._ready = 0
-        scope.keys.setdefault(query.name, []).append(key)
+        scope.keys.setdefault(name, []).append(key)
         if len(local.rdata) > 1:
             scope.shuffled[key] = variants = _in_several_orders(query, local)
             self._ready += len(variants)
@@ -166,7 +173,7 @@ class View:
         self,
         server: Server,
         sandbox: str,
-        networks: tuple[str, ...],
+        interest: Interest,
         servers: tuple[str, ...],
         *,
         forward: bool,
@@ -174,7 +181,7 @@ class View:
         tcp: socket.socket,
     ) -> None:
         self.sandbox = sandbox
-        self.scope = server.take_scope(networks)
+        self.scope = server.take_scope(interest)
         self.servers = servers
         self.forward = forward
         self.under_way = 0
@@ -252,7 +259,10 @@ class View:
         if rcode is not None:
             send(message.render_answer(query, rcode=rcode))
             return
-        local = server.zone.lookup(query.name, query.qtype, self.scope.networks)
+        name = self.scope.links.get(query.name, query.name)
+        local = server.zone.lookup(name, query.qtype, self.scope.networks)
+        if local is None and name is not query.name:
+            local = Local(message.NXDOMAIN)  # who was linked to is gone: nobody else is meant by the alias
         if local is not None:
             server.counts.local += 1
             if len(local.rdata) > 1:
@@ -261,7 +271,7 @@ class View:
                 local = Local(local.rcode, tuple(shuffled))
             send(_render(query, local, message.STREAM_SIZE if stream else None))
             if not stream:
-                server.remember(self.scope, data[2:], query, local)
+                server.remember(self.scope, data[2:], name, query, local)
         elif not self.forward:
             send(message.render_answer(query, rcode=message.NXDOMAIN))
         elif query.qtype in (message.AXFR, message.IXFR) or (port, query.ident) in server.upstream.ours:

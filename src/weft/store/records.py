@@ -64,6 +64,7 @@ def write_endpoint(endpoint: Endpoint) -> bytes:
             "ipv4": str(endpoint.ipv4) if endpoint.ipv4 else None,
             "ipv6": str(endpoint.ipv6) if endpoint.ipv6 else None,
             "aliases": endpoint.aliases,
+            "links": endpoint.links,
             "gw_priority": endpoint.gw_priority,
         }
     )
@@ -75,6 +76,7 @@ def read_endpoint(data: bytes) -> Endpoint:
     raw["ipv4"] = IPv4Interface(ipv4) if ipv4 else None
     raw["ipv6"] = IPv6Interface(ipv6) if ipv6 else None
     raw["aliases"] = tuple(raw["aliases"])
+    raw["links"] = tuple((alias, sandbox) for alias, sandbox in raw.get("links", ()))
     return Endpoint(**raw)
 
 

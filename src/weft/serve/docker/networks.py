@@ -458,8 +458,6 @@ def _pool_spec(asked: PoolAsked) -> PoolSpec:
 
 
 def endpoint_spec(network: str, asked: EndpointAsked) -> EndpointSpec:
-    if asked.links:
-        raise Refused(501, "weft has no links: give the other container an alias on the network")
     if asked.ipam is not None and asked.ipam.link_local:
         raise Refused(501, "weft gives containers no further link-local addresses")
     options = dict(asked.driver_opts or {})
@@ -473,9 +471,16 @@ def endpoint_spec(network: str, asked: EndpointAsked) -> EndpointSpec:
         ipv6=_family(ipam.ipv6, 6),
         mac=asked.mac_address or None,
         aliases=tuple(asked.aliases or ()),
+        links=tuple(_link(text) for text in asked.links or ()),
         gw_priority=asked.gw_priority,
         ifname=ifname,
     )
+
+
+def _link(text: str) -> tuple[str, str]:
+    """CONTAINER or CONTAINER:ALIAS."""
+    container, _, alias = text.partition(":")
+    return container, alias or container
 
 
 def _family(text: str, version: int) -> IPAddress | None:
