@@ -79,6 +79,10 @@ class Endpoint:
     aliases: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     """(alias, sandbox id): names of others that the sandbox alone knows."""
+    link_local: tuple[IPInterface, ...] = ()
+    """More addresses of the interface, which nobody gave out."""
+    sysctls: tuple[tuple[str, str], ...] = ()
+    """(key, value): switches of the interface, spelt as in `plan.Sysctl`."""
     gw_priority: int = 0
 
     @property

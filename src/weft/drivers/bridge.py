@@ -83,7 +83,8 @@ class BridgeDriver:
             mtu=options.mtu,
             isolated=not options.icc,
         )
-        return (pair, *(Address(sandbox.key, endpoint.ifname, address) for address in endpoint.addresses))
+        addresses = (*endpoint.addresses, *endpoint.link_local)
+        return (pair, *(Address(sandbox.key, endpoint.ifname, address) for address in addresses))
 
 
 def read_options(raw: Mapping[str, str]) -> Options:

@@ -10,12 +10,15 @@ from weft.engine.needs import Holder, View
 from weft.firewall.elements import port_elements
 from weft.model import Endpoint, IPAddress, Network, Origin, Sandbox
 from weft.names import NAMESERVER_PORT, short
-from weft.plan import Address, Item, Loopback, Netns, NftElement, Plan, Route, SandboxTable, Veth
+from weft.plan import Address, Item, Loopback, Netns, NftElement, Plan, Route, SandboxTable, Sysctl, Veth
 
+_AS_ASKED = "the interface behaves as was asked for"
 _DEFAULT = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 
 # Of one kind at a time, so that the kernel room can send each namespace's share as one batch.
-_ORDER: dict[type[Item], int] = {Netns: 0, Veth: 1, Loopback: 2, Address: 3, Route: 4, SandboxTable: 5, NftElement: 6}
+_ORDER: dict[type[Item], int] = {
+    kind: rank for rank, kind in enumerate((Netns, Veth, Loopback, Address, Route, Sysctl, SandboxTable, NftElement))
+}
 
 Networks = Mapping[str, Network]
 
@@ -30,6 +33,7 @@ def sandbox_plan(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Netw
     for endpoint in endpoints:
         network = networks[endpoint.network]
         items.extend(driver_named(network.driver).endpoint(network, endpoint, sandbox))
+        items.extend(Sysctl(sandbox.key, key, value, _AS_ASKED) for key, value in endpoint.sysctls)
     for version in (4, 6):
         found = gateway(endpoints, networks, version)
         if found is not None:

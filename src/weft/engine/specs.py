@@ -43,6 +43,9 @@ class EndpointSpec:
     aliases: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     """(container, alias): what the container is to be called by this one alone."""
+    link_local: tuple[IPAddress, ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+    """(key, value); IFNAME in a key stands for the interface."""
     gw_priority: int = 0
     ifname: str | None = None
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from ipaddress import IPv4Interface, IPv6Interface, ip_address
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
 from weft import names
 from weft.config import Config
@@ -19,10 +19,12 @@ from weft.engine.state import Records
 from weft.errors import Conflict, Invalid, NotFound, Unsupported
 from weft.ipam.accept import Taken, accept_pool
 from weft.ipam.pools import ula_base
-from weft.model import Endpoint, IPAddress, IPNetwork, Network, Pool, PortBinding, Sandbox
+from weft.model import Endpoint, IPAddress, IPInterface, IPNetwork, Network, Pool, PortBinding, Sandbox
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
 _IFNAME = re.compile(r"[^\s/:]{1,15}")
+_INTERFACE_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)(\.[a-z_]+)?\.IFNAME\.[a-z0-9_]+")
+_SYSCTL_VALUE = re.compile(r"[ -~]{1,64}")
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 
 
@@ -145,15 +147,18 @@ def wanted_endpoint(
     ipv4, ipv6 = chosen
     first = ipv4 or ipv6
     assert first is not None, "a network has at least one family"
+    ifname = _ifname(spec.ifname, present)
     return Endpoint(
         id=names.new_id(beginning),
         network=network.id,
         sandbox=sandbox.id,
-        ifname=_ifname(spec.ifname, present),
+        ifname=ifname,
         mac=_mac(spec.mac) if spec.mac else names.mac_of(first[0]),
         ipv4=IPv4Interface((int(ipv4[0]), ipv4[1])) if ipv4 else None,
         ipv6=IPv6Interface((int(ipv6[0]), ipv6[1])) if ipv6 else None,
         aliases=spec.aliases,
+        link_local=tuple(_link_local(address) for address in spec.link_local),
+        sysctls=tuple(_sysctl(key, value, ifname) for key, value in spec.sysctls),
         links=tuple((alias, records.sandbox(container).id) for container, alias in spec.links),
         gw_priority=spec.gw_priority,
     )
@@ -188,6 +193,24 @@ def _ifname(wanted: str | None, present: Sequence[Endpoint]) -> str:
     if wanted in used:
         raise Conflict(f"interface name {wanted!r} is already used in the container")
     return wanted
+
+
+def _link_local(address: IPAddress) -> IPInterface:
+    if not address.is_link_local:
+        raise Invalid(f"address {address} is not link-local: those are in 169.254.0.0/16 and fe80::/10")
+    return ip_interface(f"{address}/{16 if address.version == 4 else 64}")
+
+
+def _sysctl(key: str, value: str, ifname: str) -> tuple[str, str]:
+    """As `plan.Sysctl` spells it."""
+    if not _INTERFACE_SYSCTL.fullmatch(key):
+        raise Invalid(
+            f"sysctl {key!r} is not an interface's: it begins with net.ipv4, net.ipv6 or net.mpls, "
+            "has the word IFNAME, and ends with the switch, as net.ipv4.conf.IFNAME.log_martians does"
+        )
+    if not _SYSCTL_VALUE.fullmatch(value):
+        raise Invalid(f"sysctl {key}: {value!r} is not a value")
+    return key.replace("IFNAME", ifname.replace(".", "/")), value
 
 
 def _mac(text: str) -> str:

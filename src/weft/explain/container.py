@@ -111,7 +111,9 @@ def _is_of(endpoint: Endpoint, item: Item) -> bool:
     match item:
         case Veth(peer=link) | Address(link=link):
             return item.netns != HOST and link == endpoint.ifname
-        case Netns() | Loopback() | Route() | SandboxTable() | NftElement() | Sysctl():
+        case Sysctl():
+            return (item.key, item.value) in endpoint.sysctls
+        case Netns() | Loopback() | Route() | SandboxTable() | NftElement():
             return False
         case _:
             return getattr(item, "link", getattr(item, "peer", None)) == endpoint.ifname

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_network
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
 from typing import Any  # what JSON decodes to, read field by field below
 
 import msgspec
@@ -65,6 +65,8 @@ def write_endpoint(endpoint: Endpoint) -> bytes:
             "ipv6": str(endpoint.ipv6) if endpoint.ipv6 else None,
             "aliases": endpoint.aliases,
             "links": endpoint.links,
+            "link_local": [str(interface) for interface in endpoint.link_local],
+            "sysctls": endpoint.sysctls,
             "gw_priority": endpoint.gw_priority,
         }
     )
@@ -77,6 +79,8 @@ def read_endpoint(data: bytes) -> Endpoint:
     raw["ipv6"] = IPv6Interface(ipv6) if ipv6 else None
     raw["aliases"] = tuple(raw["aliases"])
     raw["links"] = tuple((alias, sandbox) for alias, sandbox in raw.get("links", ()))
+    raw["link_local"] = tuple(ip_interface(text) for text in raw.get("link_local", ()))
+    raw["sysctls"] = tuple((key, value) for key, value in raw.get("sysctls", ()))
     return Endpoint(**raw)
 
 

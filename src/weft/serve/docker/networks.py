@@ -35,6 +35,7 @@ WITH_IPV4 = Version(1, 48)
 MOST_ENCODED = 4096
 
 _IFNAME = "com.docker.network.endpoint.ifname"
+_SYSCTLS = "com.docker.network.endpoint.sysctls"
 _ENABLE = {"com.docker.network.enable_ipv4": "ipv4", "com.docker.network.enable_ipv6": "ipv6"}
 
 # Requests. Fields that are not here are Docker's to know, and ignored as Docker ignores what it does not know.
@@ -458,23 +459,31 @@ def _pool_spec(asked: PoolAsked) -> PoolSpec:
 
 
 def endpoint_spec(network: str, asked: EndpointAsked) -> EndpointSpec:
-    if asked.ipam is not None and asked.ipam.link_local:
-        raise Refused(501, "weft gives containers no further link-local addresses")
     options = dict(asked.driver_opts or {})
     ifname = options.pop(_IFNAME, None)
+    sysctls = options.pop(_SYSCTLS, "")
     if options:
-        raise Refused(400, f"unknown driver option {min(options)!r} for an endpoint; weft knows {_IFNAME}")
+        raise Refused(400, f"unknown driver option {min(options)!r} for an endpoint; weft knows {_IFNAME}, {_SYSCTLS}")
     ipam = asked.ipam or EndpointIpam()
     return EndpointSpec(
         network=network,
         ipv4=_family(ipam.ipv4, 4),
         ipv6=_family(ipam.ipv6, 6),
+        link_local=tuple(read_address("link-local address", text) for text in ipam.link_local or ()),
+        sysctls=tuple(_setting(text) for text in sysctls.split(",") if text),
         mac=asked.mac_address or None,
         aliases=tuple(asked.aliases or ()),
         links=tuple(_link(text) for text in asked.links or ()),
         gw_priority=asked.gw_priority,
         ifname=ifname,
     )
+
+
+def _setting(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise Invalid(f"{_SYSCTLS}: {text!r} is not KEY=VALUE")
+    return key.strip(), value.strip()
 
 
 def _link(text: str) -> tuple[str, str]:
