@@ -34,14 +34,18 @@ from weft.store.sqlite import SqliteStore
 PATIENCE = 1.0
 
 
-def assert_consistent(weftd: Weftd) -> None:
+def assert_consistent(weftd: Weftd, *, within: float = 0.0) -> None:
     """The records, the kernel, the names, the reserved ports and what the API says are one.
 
-    What has left is let go in the kernel a moment after the answer, so leftovers may be gone at a second look.
+    What has left is let go in the kernel a moment after the answer, so leftovers may be gone at a second look. `within`
+    is how many seconds weftd has to find and mend what others damaged.
     """
-    deadline = time.monotonic() + PATIENCE
+    begun = time.monotonic()
     found = complaints(weftd)
-    while found and all("no record" in complaint for complaint in found) and time.monotonic() < deadline:
+    while found:
+        patience = PATIENCE if all("no record" in complaint for complaint in found) else within
+        if time.monotonic() - begun > patience:
+            break
         time.sleep(0.02)
         found = complaints(weftd)
     assert not found, "\n".join([*found[:20], "", *weftd.log().splitlines()[-30:]])

@@ -58,7 +58,7 @@ def test_a_start_that_is_cut_short_is_made_good_by_the_next(weftd: Mortal, disor
             assert weftd.wait_dead(5)
             weftd.start()
         assert_others_unharmed(weftd)
-        assert_consistent(weftd)
+        assert_consistent(weftd, within=1.0)  # containers are looked at once weftd is ready
         if not struck:
             assert not died
             assert boundary > 10, "no boundary was crossed"
