@@ -157,11 +157,9 @@ class Networks:
         scope = asked.query.get("scope", "")
         if scope and scope != "local":
             raise Refused(404, f"network {asked.ref} not found")
-        document = self._document(network, asked.version)
+        members = {endpoint.sandbox: self._member(endpoint) for endpoint in self.parts.records.endpoints_on(network.id)}
+        document = self._document(network, asked.version, members)
         preset = self.presets.named(network.name)
-        document["Containers"] = {
-            endpoint.sandbox: self._member(endpoint) for endpoint in self.parts.records.endpoints_on(network.id)
-        }
         if preset is None and asked.version >= WITH_STATUS:
             document["Status"] = {"IPAM": {"Subnets": self._use(network)}}
         return document
@@ -213,7 +211,7 @@ class Networks:
         try:
             return self.presets.applied(spec)
         except NotFound:
-            raise Refused(404, f"network {spec.preset} not found") from None
+            raise Refused(404, f'configuration network "{spec.preset}" does not exist') from None
         except Invalid as clash:
             raise Refused(403, clash.message) from None
 
@@ -325,11 +323,11 @@ class Networks:
         if kept is None or kept[0] is not network:
             if len(self.encoded) > MOST_ENCODED:
                 self.encoded.clear()
-            members: dict[str, Any] = {} if version >= WITH_STATUS else {"Containers": {}}
-            kept = self.encoded[key] = (network, Raw(encode({**self._document(network, version), **members})))
+            members: dict[str, Any] | None = None if version >= WITH_STATUS else {}
+            kept = self.encoded[key] = (network, Raw(encode(self._document(network, version, members))))
         return kept[1]
 
-    def _document(self, network: Network, version: Version) -> dict[str, Any]:
+    def _document(self, network: Network, version: Version, members: Mapping[str, Any] | None) -> dict[str, Any]:
         preset = self.presets.named(network.name)
         to_be = preset is None and not network.pools  # one of Docker's own, which nobody is on yet
         ipv4 = preset.spec.ipv4 if preset else network.pool4 is not None or to_be
@@ -352,6 +350,7 @@ class Networks:
             "Ingress": False,
             "ConfigFrom": {"Network": network.preset},
             "ConfigOnly": preset is not None,
+            **({} if members is None else {"Containers": members}),
             "Options": dict(network.options),
             "Labels": dict(network.labels),
         }
