@@ -144,7 +144,7 @@ def test_families_by_option_as_the_daemons_own_words(world: World):
         ("--scope swarm n", "This node is not a swarm manager: weft's networks here have the scope local."),
         ("--ingress n", "This node is not a swarm manager: weft's networks here have the scope local."),
         ("--config-only --internal n", "configuration network can only contain network specific fields"),
-        ("--config-from nowhere n", "network nowhere not found"),
+        ("--config-from nowhere n", 'configuration network "nowhere" does not exist'),
         ("--opt colour=blue n", "unknown option 'colour' for driver bridge; it knows icc, masquerade, mtu"),
         ("--opt mtu=wide n", "option mtu: 'wide' is not a whole number"),
         (
