@@ -70,11 +70,21 @@ class World:
     def lines(self, *arguments: str, client: str = "docker") -> list[str]:
         return self.docker(*arguments, client=client).stdout.splitlines()
 
+    def networks(self, *words: str, client: str = "docker") -> list[str]:
+        """Their names, in the order that the CLI shows them in."""
+        return self.lines("network", "ls", "--format", "{{.Name}}", *words, client=client)
+
+    def inspect(self, network: str, client: str = "docker") -> Any:
+        """What `docker network inspect` says of one."""
+        (document,) = json.loads(self.docker("network", "inspect", network, client=client).stdout)
+        return document
+
     def refusal(self, *arguments: str, client: str = "docker") -> str:
         """What the CLI says when the daemon refuses."""
         done = self.docker(*arguments, check=False, client=client)
         assert done.returncode == 1, done.stdout + done.stderr
-        return done.stderr.strip().splitlines()[-1].removeprefix("Error response from daemon: ")
+        first = done.stderr.strip().splitlines()[0]
+        return first.removeprefix("Error response from daemon: ").removeprefix("Error: ")
 
     def ask(
         self, method: str, path: str, body: object = None, *, kind: str = "application/json", version: str = ""
@@ -91,13 +101,14 @@ class World:
         finally:
             connection.close()
 
-    def send(self, raw: bytes) -> bytes:
-        """Bytes as they are; what comes back until weftd closes the connection."""
+    def send(self, raw: bytes, *, hang_up: bool = True) -> bytes:
+        """Bytes as they are, and no more to come; what comes back until weftd closes the connection."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(20)
             connection.connect(self.weftd.socket)
             connection.sendall(raw)
-            connection.shutdown(socket.SHUT_WR)
+            if hang_up:
+                connection.shutdown(socket.SHUT_WR)
             found = b""
             while chunk := connection.recv(65536):
                 found += chunk
@@ -107,6 +118,10 @@ class World:
         """A namespace without a process, on these networks; its id."""
         wishes = [{"network": network} for network in networks]
         return str(self.weftd.client.containers.create(name=name, networks=wishes, **options).id)
+
+    def marks(self) -> set[str]:
+        """What is weft's in the kernel."""
+        return self.weftd.marks()
 
     def empty(self) -> None:
         """Take away all containers and networks."""

@@ -45,7 +45,7 @@ def test_a_preset_is_shown_and_takes_nothing(preset: World):
 def test_it_stays_while_a_network_has_it_and_over_a_restart(preset: World):
     preset.docker("network", "create", "--config-from", "common", "one")
     preset.weftd.restart()
-    assert preset.refusal("network", "rm", "common") == "exit status 1"
+    assert preset.refusal("network", "rm", "common") == "configuration network 'common' is in use by one"
     assert preset.ask("DELETE", "/networks/common").status == 403
     preset.docker("network", "rm", "one")
     preset.docker("network", "rm", "common")
@@ -57,7 +57,7 @@ def test_it_stays_while_a_network_has_it_and_over_a_restart(preset: World):
     [
         (("--config-from", "common", "--subnet", "10.8.0.0/24", "one"), "give it no subnets"),
         (("--config-from", "common", "--label", "a=b", "one"), "labels"),
-        (("--config-from", "nix", "one"), "network nix not found"),
+        (("--config-from", "nix", "one"), 'configuration network "nix" does not exist'),
         (("--config-only", "common"), "network with name common already exists"),
         (("common",), "network with name common already exists"),
         (("--config-only", "--internal", "other"), "can only contain network specific fields"),

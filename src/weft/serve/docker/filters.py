@@ -21,6 +21,8 @@ def read_filters(text: str | None, known: Iterable[str]) -> Filters:
         document = json.loads(text)
     except (ValueError, RecursionError):
         raise Refused(400, f"invalid filter: {_cut(text)!r} is not JSON") from None
+    if document is None:
+        return {}
     if not isinstance(document, dict):
         raise Refused(400, f"invalid filter: {_cut(text)!r} is not an object")
     found = {name: _values(name, values) for name, values in document.items()}
@@ -46,11 +48,25 @@ def read_bool(name: str, values: Iterable[str]) -> bool | None:
     """One truth value; None if there is none. Raises Refused."""
     wanted = {_TRUTH.get(value.lower()) for value in values}
     if len(wanted) > 1 or None in wanted:
-        raise Refused(400, f"invalid filter '{name}={list(values)}'")
+        raise Refused(400, f"invalid filter '{name}=[{' '.join(sorted(values))}]'")
     return wanted.pop() if wanted else None
 
 
 _TRUTH = {"1": True, "true": True, "t": True, "0": False, "false": False, "f": False}
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Docker reads filters by name and id as regular expressions, found anywhere: ^web$ is the whole name."""
+    if _TOO_MUCH.search(pattern):
+        raise Refused(400, f"invalid filter: {_cut(pattern)!r} repeats too much")
+    try:
+        return re.search(pattern, text) is not None
+    except re.error:
+        return pattern in text
+
+
+_TOO_MUCH = re.compile(r"\)[*+?{]|\\[0-9]|(?:[*+?{].*){4}|.{256}", re.DOTALL)
+"""What could keep Python at one name for a very long time."""
 
 
 def labels_fit(labels: Mapping[str, str], asked: Iterable[str]) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Raw, Struct, field
+from msgspec import Meta, Raw, Struct, field
 from msgspec.json import encode
+from msgspec.structs import astuple
 
 from weft.drivers import DRIVERS
 from weft.engine.controller import DEFAULT_NETWORK, Controller
@@ -22,7 +23,7 @@ from weft.model import Endpoint, IPAddress, IPNetwork, Network, Pool
 from weft.names import SHORT
 from weft.serve.docker import filters, predefined
 from weft.serve.docker.clock import rfc3339
-from weft.serve.docker.dialect import Asked, Refused, Version
+from weft.serve.docker.dialect import Asked, Refused, Reply, Version
 from weft.serve.docker.filters import Filters
 from weft.serve.routes import Route
 
@@ -32,40 +33,46 @@ PRUNE_FILTERS = ("label", "label!", "until")
 WITH_IPV4 = Version(1, 48)
 """From here on a network says whether it has IPv4."""
 
+WITH_STATUS = Version(1, 52)
+"""From here on a network says how much of its subnets is used, and a list says nothing of who is on its networks."""
+
 MOST_ENCODED = 4096
 
 _IFNAME = "com.docker.network.endpoint.ifname"
 _SYSCTLS = "com.docker.network.endpoint.sysctls"
 _ENABLE = {"com.docker.network.enable_ipv4": "ipv4", "com.docker.network.enable_ipv6": "ipv6"}
 
-# Requests. Fields that are not here are Docker's to know, and ignored as Docker ignores what it does not know.
+# Requests. Fields that are not here are Docker's to know, and ignored as Docker ignores what it does not know; null is
+# as good as absent, and the Python SDK writes it a lot.
+
+_Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class PoolAsked(Struct, frozen=True, rename="pascal"):
-    subnet: str = ""
-    ip_range: str = field(default="", name="IPRange")
-    gateway: str = ""
+    subnet: str | None = None
+    ip_range: str | None = field(default=None, name="IPRange")
+    gateway: str | None = None
     auxiliary_addresses: dict[str, str] | None = None
 
 
 class IpamAsked(Struct, frozen=True, rename="pascal"):
-    driver: str = ""
+    driver: str | None = None
     config: list[PoolAsked] | None = None
     options: dict[str, str] | None = None
 
 
 class ConfigFrom(Struct, frozen=True, rename="pascal"):
-    network: str = ""
+    network: str | None = None
 
 
 class NetworkAsked(Struct, frozen=True, rename="pascal"):
-    name: str = ""
-    driver: str = ""
-    scope: str = ""
-    internal: bool = False
-    attachable: bool = False
-    ingress: bool = False
-    config_only: bool = False
+    name: str | None = None
+    driver: str | None = None
+    scope: str | None = None
+    internal: bool | None = None
+    attachable: bool | None = None
+    ingress: bool | None = None
+    config_only: bool | None = None
     config_from: ConfigFrom | None = None
     ipam: IpamAsked | None = field(default=None, name="IPAM")
     enable_ipv4: bool | None = field(default=None, name="EnableIPv4")
@@ -75,8 +82,8 @@ class NetworkAsked(Struct, frozen=True, rename="pascal"):
 
 
 class EndpointIpam(Struct, frozen=True):
-    ipv4: str = field(default="", name="IPv4Address")
-    ipv6: str = field(default="", name="IPv6Address")
+    ipv4: str | None = field(default=None, name="IPv4Address")
+    ipv6: str | None = field(default=None, name="IPv6Address")
     link_local: list[str] | None = field(default=None, name="LinkLocalIPs")
 
 
@@ -84,19 +91,19 @@ class EndpointAsked(Struct, frozen=True, rename="pascal"):
     ipam: EndpointIpam | None = field(default=None, name="IPAMConfig")
     aliases: list[str] | None = None
     links: list[str] | None = None
-    mac_address: str = ""
+    mac_address: str | None = None
     driver_opts: dict[str, str] | None = None
-    gw_priority: int = 0
+    gw_priority: _Int64 | None = None
 
 
 class ConnectAsked(Struct, frozen=True, rename="pascal"):
-    container: str = ""
+    container: str | None = None
     endpoint_config: EndpointAsked | None = None
 
 
 class DisconnectAsked(Struct, frozen=True, rename="pascal"):
-    container: str = ""
-    force: bool = False
+    container: str | None = None
+    force: bool | None = None
 
 
 @dataclass(slots=True)
@@ -106,7 +113,7 @@ class Networks:
     worker: Worker
     presets: Presets
     pruning: bool = False
-    encoded: dict[tuple[str, bool], tuple[Network, Raw]] = dataclass_field(default_factory=dict)
+    encoded: dict[tuple[str, bool, bool], tuple[Network, Raw]] = dataclass_field(default_factory=dict)
 
     def routes(self) -> tuple[Route, ...]:
         return (
@@ -150,22 +157,21 @@ class Networks:
         scope = asked.query.get("scope", "")
         if scope and scope != "local":
             raise Refused(404, f"network {asked.ref} not found")
-        document = self._document(network, asked.version)
+        members = {endpoint.sandbox: self._member(endpoint) for endpoint in self.parts.records.endpoints_on(network.id)}
+        document = self._document(network, asked.version, members)
         preset = self.presets.named(network.name)
-        document["Containers"] = {
-            endpoint.sandbox: self._member(endpoint) for endpoint in self.parts.records.endpoints_on(network.id)
-        }
-        if preset is None and asked.version >= (1, 52):
+        if preset is None and asked.version >= WITH_STATUS:
             document["Status"] = {"IPAM": {"Subnets": self._use(network)}}
         return document
 
     async def create(self, asked: Asked) -> dict[str, str]:
         body: NetworkAsked = asked.body
         _refuse_what_is_not_here(body)
-        if predefined.is_name(body.name):
-            raise Refused(403, f"operation is not permitted on predefined {body.name} network")
-        if self._is_taken(body.name):
-            raise Refused(409, f"network with name {body.name} already exists")
+        name = body.name or ""
+        if predefined.is_reserved(name):
+            raise Refused(403, f"operation is not permitted on predefined {name} network")
+        if self._is_taken(name):
+            raise Refused(409, f"network with name {name} already exists")
         spec = network_spec(body)
         try:
             if body.config_only:
@@ -174,8 +180,8 @@ class Networks:
                 spec = self._applied(spec)
             network = await self.worker.call(self.controller.create_network, spec)
         except Conflict as clash:
-            if self._is_taken(body.name):  # another request was quicker
-                raise Refused(409, f"network with name {body.name} already exists") from None
+            if self._is_taken(name):  # another request was quicker
+                raise Refused(409, f"network with name {name} already exists") from None
             message = f"invalid pool request: Pool overlaps with other one on this address space: {clash.message}"
             raise Refused(403, message) from None
         except NotFound as unknown:
@@ -205,7 +211,7 @@ class Networks:
         try:
             return self.presets.applied(spec)
         except NotFound:
-            raise Refused(404, f"network {spec.preset} not found") from None
+            raise Refused(404, f'configuration network "{spec.preset}" does not exist') from None
         except Invalid as clash:
             raise Refused(403, clash.message) from None
 
@@ -238,30 +244,34 @@ class Networks:
                 deleted.append(network.name)
         return deleted
 
-    async def connect(self, asked: Asked) -> dict[str, Any]:
+    async def connect(self, asked: Asked) -> Reply:
         body: ConnectAsked = asked.body
-        network, name = self._find(asked.ref), self._container(body.container)
+        ref = body.container or ""
+        network, name = self._find(asked.ref), self._container(ref)
         self._refuse_to_connect(network)
         spec = endpoint_spec(network.name, body.endpoint_config or EndpointAsked())
         try:
             # By name: the default network may have yet to be made.
-            await self.worker.call(self.controller.connect, network.name, body.container, spec)
+            await self.worker.call(self.controller.connect, network.name, ref, spec)
         except Conflict as clash:
-            on_it = {endpoint.network for endpoint in self.parts.records.endpoints_of(self._id(body.container))}
+            on_it = {endpoint.network for endpoint in self.parts.records.endpoints_of(self._id(ref))}
             if network.id in on_it:
                 message = f"endpoint with name {name} already exists in network {network.name}"
                 raise Refused(403, message) from None
             raise Refused(403, clash.message) from None
-        return {}
+        return Reply()
 
-    async def disconnect(self, asked: Asked) -> dict[str, Any]:
+    async def disconnect(self, asked: Asked) -> Reply:
         body: DisconnectAsked = asked.body
+        ref, force = body.container or "", bool(body.force)
         network = self._find(asked.ref)
         self._refuse_to_connect(network)
-        if not body.force:
-            self._container(body.container)
-        await self.worker.call(self.controller.disconnect, network.id, body.container, force=body.force)
-        return {}
+        name = ref if force else self._container(ref)
+        try:
+            await self.worker.call(self.controller.disconnect, network.id, ref, force=force)
+        except NotFound:
+            raise Refused(404, f"container {name} is not connected to network {network.name}") from None
+        return Reply()
 
     def _refuse_to_connect(self, network: Network) -> None:
         predefined.refuse_to_connect(network)
@@ -308,17 +318,19 @@ class Networks:
 
     def _encoded(self, network: Network, version: Version) -> Raw:
         """A network's document ready to be sent: records do not change, and lists are asked for all the time."""
-        key = (network.id, version >= WITH_IPV4)
+        key = (network.id, version >= WITH_IPV4, version >= WITH_STATUS)
         kept = self.encoded.get(key)
         if kept is None or kept[0] is not network:
             if len(self.encoded) > MOST_ENCODED:
                 self.encoded.clear()
-            kept = self.encoded[key] = (network, Raw(encode(self._document(network, version))))
+            members: dict[str, Any] | None = None if version >= WITH_STATUS else {}
+            kept = self.encoded[key] = (network, Raw(encode(self._document(network, version, members))))
         return kept[1]
 
-    def _document(self, network: Network, version: Version) -> dict[str, Any]:
+    def _document(self, network: Network, version: Version, members: Mapping[str, Any] | None) -> dict[str, Any]:
         preset = self.presets.named(network.name)
-        ipv4 = preset.spec.ipv4 if preset else network.pool4 is not None
+        to_be = preset is None and not network.pools  # one of Docker's own, which nobody is on yet
+        ipv4 = preset.spec.ipv4 if preset else network.pool4 is not None or to_be
         families = {"EnableIPv4": ipv4} if version >= WITH_IPV4 else {}
         return {
             "Name": network.name,
@@ -338,6 +350,7 @@ class Networks:
             "Ingress": False,
             "ConfigFrom": {"Network": network.preset},
             "ConfigOnly": preset is not None,
+            **({} if members is None else {"Containers": members}),
             "Options": dict(network.options),
             "Labels": dict(network.labels),
         }
@@ -398,8 +411,8 @@ def _fitting(wanted: Filters, is_used: Callable[[Network], bool]) -> Callable[[N
         builtin = predefined.is_name(network.name)
         checks: Mapping[str, Callable[[str], bool]] = {
             "driver": lambda value: network.driver == value,
-            "id": lambda value: value in network.id,
-            "name": lambda value: value in network.name,
+            "id": lambda value: filters.matches(value, network.id),
+            "name": lambda value: filters.matches(value, network.name),
             "scope": lambda value: value == "local",
             "type": lambda value: (value == "builtin") == builtin,
         }
@@ -416,34 +429,35 @@ def _fitting(wanted: Filters, is_used: Callable[[Network], bool]) -> Callable[[N
 
 
 def _refuse_what_is_not_here(body: NetworkAsked) -> None:
-    if body.ingress or body.scope not in ("", "local"):
+    if body.ingress or (body.scope or "local") != "local":
         raise Refused(403, "This node is not a swarm manager: weft's networks here have the scope local.")
     if body.config_only and (body.internal or body.attachable or body.scope):
         raise Refused(403, "configuration network can only contain network specific fields")
     if body.config_only and body.config_from is not None and body.config_from.network:
         raise Refused(403, "a configuration network cannot depend on another configuration network")
-    if body.ipam is not None and body.ipam.driver not in ("", "default"):
+    if body.ipam is not None and (body.ipam.driver or "default") != "default":
         raise Refused(404, f'plugin "{body.ipam.driver}" not found: weft gives addresses out itself (default)')
 
 
 def network_spec(body: NetworkAsked) -> NetworkSpec:
-    if not body.name.strip():
+    name = body.name or ""
+    if not name.strip():
         raise Invalid("network name cannot be empty")
     options = dict(body.options or {})
     said = {family: read_bool(f"option {key}", options.pop(key)) for key, family in _ENABLE.items() if key in options}
     ipv4, ipv6 = body.enable_ipv4, body.enable_ipv6
     config = (body.ipam.config if body.ipam else None) or []
     return NetworkSpec(
-        name=body.name,
-        driver=body.driver if body.driver not in ("", "default") else DRIVERS[0].name,
-        pools=tuple(_pool_spec(pool) for pool in config if pool != PoolAsked()),
+        name=name,
+        driver=body.driver if body.driver not in (None, "", "default") else DRIVERS[0].name,
+        pools=tuple(_pool_spec(pool) for pool in config if any(astuple(pool))),
         ipv4=said.get("ipv4", True) if ipv4 is None else ipv4,
         ipv6=said.get("ipv6", False) if ipv6 is None else ipv6,
-        internal=body.internal,
+        internal=bool(body.internal),
         options=options,
         labels=body.labels or {},
-        attachable=body.attachable,
-        preset=body.config_from.network if body.config_from else "",
+        attachable=bool(body.attachable),
+        preset=(body.config_from.network if body.config_from else None) or "",
     )
 
 
@@ -474,7 +488,7 @@ def endpoint_spec(network: str, asked: EndpointAsked) -> EndpointSpec:
         mac=asked.mac_address or None,
         aliases=tuple(asked.aliases or ()),
         links=tuple(_link(text) for text in asked.links or ()),
-        gw_priority=asked.gw_priority,
+        gw_priority=asked.gw_priority or 0,
         ifname=ifname,
     )
 
@@ -492,16 +506,16 @@ def _link(text: str) -> tuple[str, str]:
     return container, alias or container
 
 
-def _family(text: str, version: int) -> IPAddress | None:
+def _family(text: str | None, version: int) -> IPAddress | None:
     address = _address(f"IPv{version} address", text)
     if address is not None and address.version != version:
         raise Invalid(f"invalid IPv{version} address: {text}")
     return address
 
 
-def _address(what: str, text: str) -> IPAddress | None:
+def _address(what: str, text: str | None) -> IPAddress | None:
     return read_address(what, text) if text else None
 
 
-def _network(what: str, text: str) -> IPNetwork | None:
+def _network(what: str, text: str | None) -> IPNetwork | None:
     return read_network(what, text) if text else None

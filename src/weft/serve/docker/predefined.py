@@ -26,6 +26,11 @@ def is_name(name: str) -> bool:
     return name in _DRIVERS
 
 
+def is_reserved(name: str) -> bool:
+    """Nobody may make a network of that name: `default` is what clients call the first of them."""
+    return name in _DRIVERS or name == "default"
+
+
 def networks(parts: Parts) -> Iterator[Network]:
     """As they are, or as they will be."""
     for name, driver in _DRIVERS.items():

@@ -1,0 +1,143 @@
+"""The two engines of the comparison: Docker's own and weftd, each on a private host, driven by the same CLI."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+from typing import Protocol, Self
+
+from bench.docker import RUNC
+
+from tests.daemons import Weftd
+from tests.hosts import PrivateHost
+
+API = "1.41"
+"""What both are asked in: the newest that Debian's dockerd knows."""
+PATIENCE = 60
+IMAGE = "busybox:1"
+SLEEP = ("/bin/busybox", "sleep", "1000000")
+
+
+class Engine(Protocol):
+    name: str
+
+    def docker(self, *words: str) -> subprocess.CompletedProcess[str]: ...
+
+    def container(self, name: str, network: str) -> None:
+        """Start one that does nothing."""
+
+
+class Dockerd:
+    name = "Docker"
+
+    def __init__(self, directory: Path) -> None:
+        self.host = PrivateHost()
+        self._directory = directory
+        self._socket = directory / "docker.sock"
+        self._process: subprocess.Popen[str] | None = None
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        self.host.run("mount -t tmpfs -o mode=755 tmpfs /run")
+        programs = self._directory / "bin"
+        programs.mkdir(parents=True)
+        runc = shutil.which("runc")
+        (programs / "runc").write_text(RUNC.format(python=sys.executable, runc=runc))
+        (programs / "runc").chmod(0o755)
+        places = ("--data-root", str(self._directory / "data"), "--pidfile", str(self._directory / "pid"))
+        options = ("--storage-driver", "vfs", "--userland-proxy=false", "-H", f"unix://{self._socket}")
+        alone = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")  # whatever it starts ends with it
+        with open(self._directory / "log", "w") as log:
+            self._process = self.host.popen(
+                [*alone, "dockerd", *places, *options],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}:/usr/sbin:/sbin"},
+            )
+        deadline = time.monotonic() + PATIENCE
+        while self.docker("version").returncode != 0:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"dockerd does not answer:\n{(self._directory / 'log').read_text()[-2000:]}")
+            time.sleep(0.1)
+        self._import_image()
+
+    def _import_image(self) -> None:
+        busybox = shutil.which("busybox")
+        assert busybox is not None
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            tar.add(os.path.realpath(busybox), "bin/busybox")
+        path = self._directory / "image.tar"
+        path.write_bytes(archive.getvalue())
+        done = self.docker("import", str(path), IMAGE)
+        assert done.returncode == 0, done.stderr
+
+    @property
+    def version(self) -> str:
+        return self.docker("version", "--format", "{{.Server.Version}}").stdout.strip()
+
+    def docker(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return _docker(self.host, str(self._socket), self._directory, words)
+
+    def container(self, name: str, network: str) -> None:
+        done = self.docker("run", "-d", "--name", name, "--network", network, IMAGE, *SLEEP)
+        assert done.returncode == 0, done.stderr
+
+    def close(self) -> None:
+        if self._process is not None:
+            for ident in self.docker("ps", "-aq").stdout.split():
+                self.docker("rm", "-f", ident)
+            self._process.kill()  # and with it all that lives in its process namespace
+            self._process.wait()
+        self.host.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Ours:
+    name = "weft"
+
+    def __init__(self, directory: Path) -> None:
+        self.host = PrivateHost()
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self.weftd = Weftd(self.host, directory)
+        except BaseException:
+            self.host.close()
+            raise
+
+    def docker(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return _docker(self.host, self.weftd.socket, self._directory, words)
+
+    def container(self, name: str, network: str) -> None:
+        self.weftd.client.containers.run(["sleep", "1000000"], name=name, networks=[{"network": network}])
+
+    def close(self) -> None:
+        self.weftd.close()
+        self.host.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _docker(host: PrivateHost, sock: str, config: Path, words: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    environment = {"DOCKER_HOST": f"unix://{sock}", "DOCKER_API_VERSION": API, "DOCKER_CONFIG": str(config / "client")}
+    return host.run(["docker", *words], check=False, timeout=PATIENCE, env=environment)
