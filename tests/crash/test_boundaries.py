@@ -72,6 +72,12 @@ def _rerun(weftd: Mortal) -> None:
         _run(weftd, "job", 8084)
 
 
+def _rename_back(weftd: Mortal) -> None:
+    if _has_container(weftd, "done"):
+        weftd.client.containers.rename("done", "job")
+    _rerun(weftd)
+
+
 def _disconnect(weftd: Mortal, name: str) -> None:
     with suppress(NotFound):
         weftd.client.networks.disconnect(name, "web")
@@ -112,6 +118,11 @@ CASES = {
         request=lambda w: w.client.containers.remove("job", force=True),
         happened=lambda w: not _has_container(w, "job"),
         prepare=_rerun,
+    ),
+    "rename": UseCase(
+        request=lambda w: w.client.containers.rename("job", "done"),
+        happened=lambda w: _has_container(w, "done") and not _has_container(w, "job"),
+        prepare=_rename_back,
     ),
     "connect": UseCase(
         request=lambda w: w.client.networks.connect("back", "web", gw_priority=5),
@@ -160,7 +171,7 @@ def test_killed_at_every_boundary_it_happens_whole_or_not_at_all(weftd: Mortal, 
     raise AssertionError(f"{name} crosses more than {MOST_BOUNDARIES} boundaries")
 
 
-MAKING = ("network create", "join", "run", "connect")
+MAKING = ("network create", "join", "run", "connect", "rename")
 
 
 @pytest.mark.parametrize("name", MAKING)

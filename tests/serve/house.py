@@ -84,6 +84,9 @@ class NoRuntime(Nothing):
     def pids(self, sandbox_id: str) -> tuple[int, int] | None:
         return self.running.get(sandbox_id)
 
+    def started(self, sandbox_id: str) -> float:
+        return 4.0 if sandbox_id in self.running or sandbox_id in self.ends else 0.0
+
     def exit_of(self, sandbox_id: str) -> Exit | None:
         return self.ends.get(sandbox_id)
 

@@ -276,7 +276,7 @@ def test_openapi_describes_every_route(house: House):
     }
     assert document["components"]["schemas"]["NetworkCreate"]["additionalProperties"] is False
     operations = [op for path in document["paths"].values() for op in path.values()]
-    assert len(operations) == 19
+    assert len(operations) == 20
     for reference in _references(document):
         assert reference.removeprefix("#/components/schemas/") in document["components"]["schemas"]
     assert json.dumps(document)
@@ -289,3 +289,19 @@ def _references(node: object) -> list[str]:
     if isinstance(node, list):
         return [r for value in node for r in _references(value)]
     return []
+
+
+def test_a_container_gets_another_name(house: House):
+    client = house.client
+    client.networks.create("front")
+    made = client.containers.create(name="old", networks=[Attachment("front", aliases=["db"])])
+    renamed = client.containers.rename("old", "new")
+    assert (renamed.id, renamed.name) == (made.id, "new")
+    assert renamed.endpoints[0].names == ["new", "db", made.id[:12]]
+    client.containers.create(name="old")
+    for name, refusal in (("old", Conflict), ("new", Conflict), ("no good", Invalid)):
+        with pytest.raises(refusal):
+            client.containers.rename("new", name)
+    with pytest.raises(NotFound):
+        client.containers.rename("nobody", "somebody")
+    assert {container.name for container in client.containers.list()} == {"old", "new"}

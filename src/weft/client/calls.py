@@ -215,6 +215,10 @@ class Containers:
         code: int = self._wire.call("POST", f"/containers/{_ref(container)}/wait", timeout=timeout)["code"]
         return code
 
+    def rename(self, container: str | Container, name: str) -> Container:
+        """Neighbours find it by the new name from then on."""
+        return Container(self._wire.call("POST", f"/containers/{_ref(container)}/rename", {"name": name}))
+
     def stats(self, container: str | Container) -> tuple[Interface, ...]:
         answer = self._wire.call("GET", f"/containers/{_ref(container)}/stats")
         return tuple(Interface(d) for d in answer["interfaces"])

@@ -171,6 +171,28 @@ class Controller:
         self._parts.runtime.signal(sandbox.id, signum)
         self._emit("kill", sandbox, signal=str(signum))
 
+    def rename_container(self, ref: str, name: str) -> Sandbox:
+        """Neighbours find it by the new name at once, and by the old one no more.
+
+        Raises NotFound, Invalid, Conflict (name).
+        """
+        sandbox = self._records.sandbox(ref)
+        wanted.check_new_name(name, self._records)
+        renamed = replace(sandbox, name=name)
+        with self._undoing((), (), lambda: self._parts.store.put(sandbox=sandbox), lambda: self._name(sandbox)):
+            self._parts.store.put(sandbox=renamed)
+            self._name(renamed)
+        self._emit("rename", renamed, old=sandbox.name)
+        return renamed
+
+    def _name(self, sandbox: Sandbox) -> None:
+        """Make known what a sandbox is called. A resolver that has to be started on the way is told by the records."""
+        self._records.put_sandbox(sandbox)
+        for endpoint in self._records.endpoints_of(sandbox.id):
+            self._parts.names.publish(endpoint.network, plans.holder(sandbox, endpoint))
+        if sandbox.process is not None:
+            self._parts.runtime.rename(sandbox)
+
     def remove_container(self, ref: str, *, force: bool = False) -> None:
         """Raises NotFound, or Conflict while its process runs (unless forced)."""
         sandbox = self._records.sandbox(ref)

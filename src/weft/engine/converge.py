@@ -62,6 +62,8 @@ class Converge:
             self._try(f"network {network.name!r}", partial(self._parts.kernel.ensure, plans.network_plan(network)))
         for sandbox in self._live():
             self._reserve(sandbox)
+            if sandbox.process is not None:
+                self._try(f"the name of {sandbox.name!r}", partial(self._parts.runtime.rename, sandbox))
         self._try("names", self.reconcile_names)
         if self.sweep():
             # A use case was cut short. What went may have taken along what its container still needs: a default route.

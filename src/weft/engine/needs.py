@@ -233,6 +233,12 @@ class Runtime(Protocol):
     def pids(self, sandbox_id: str) -> tuple[int, int] | None:
         """(supervisor, the container's pid 1) while it runs, else None."""
 
+    def started(self, sandbox_id: str) -> float:
+        """When its process was started, in seconds since the epoch; also once it has ended. 0 if it never was."""
+
+    def rename(self, sandbox: Sandbox) -> None:
+        """Let those who look for it while weftd is away find it by the name that it has now."""
+
     def exit_of(self, sandbox_id: str) -> Exit | None:
         """How it ended; None while it runs or if nothing is known."""
 

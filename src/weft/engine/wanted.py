@@ -228,11 +228,15 @@ def _mac(text: str) -> str:
 
 def wanted_name(spec: ContainerSpec, records: Records) -> str:
     if spec.name is not None:
-        check_name("container", spec.name)
-        if records.has_sandbox(spec.name):
-            raise Conflict(f"container name {spec.name!r} is already in use; choose another or `weft rm` the old one")
+        check_new_name(spec.name, records)
         return spec.name
     return nicknames.choose(records.has_sandbox)
+
+
+def check_new_name(name: str, records: Records) -> None:
+    check_name("container", name)
+    if records.has_sandbox(name):
+        raise Conflict(f"container name {name!r} is already in use; choose another or `weft rm` the old one")
 
 
 def extra_hosts(

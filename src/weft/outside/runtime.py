@@ -90,7 +90,7 @@ class ShimRuntime:
         os.makedirs(os.path.dirname(self.log(sandbox.id)), mode=0o700, exist_ok=True)
         _remove(f"{directory}/{status.NAME}")
         self.write_files(sandbox.id, files)
-        _write(f"{directory}/{CONFIG}", frames.pack(self._config(sandbox)))
+        self._write_config(sandbox)
         self._spawn(sandbox, directory)
         os.close(self._listeners.pop(sandbox.id))
         run = self._look(sandbox.id)
@@ -109,6 +109,18 @@ class ShimRuntime:
         if run is None or run.exit or not run.pid:
             return None
         return run.shim, run.pid
+
+    def started(self, sandbox_id: str) -> float:
+        return float(status.read(self._directory(sandbox_id)).get("started", 0.0))
+
+    def rename(self, sandbox: Sandbox) -> None:
+        try:
+            with open(f"{self._directory(sandbox.id)}/{CONFIG}", "rb") as file:
+                known = frames.unpack(file.read())
+        except FileNotFoundError:
+            return  # it has yet to start
+        if known.get("name") != [sandbox.name]:
+            self._write_config(sandbox)
 
     def pidfd(self, sandbox_id: str) -> int | None:
         """A descriptor that becomes readable when the container has ended and `exit_of` knows how; None if it has.
@@ -192,6 +204,11 @@ class ShimRuntime:
             "files": [self._directory(sandbox.id)],
             "log": [self.log(sandbox.id)],
         }
+
+    def _write_config(self, sandbox: Sandbox) -> None:
+        path = f"{self._directory(sandbox.id)}/{CONFIG}"
+        _write(f"{path}.new", frames.pack(self._config(sandbox)))
+        os.replace(f"{path}.new", path)
 
     def _spawn(self, sandbox: Sandbox, directory: str) -> None:
         listener = self._listeners[sandbox.id]

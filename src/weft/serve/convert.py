@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Literal
+from typing import Any
 
 from weft.drivers import driver_named
 from weft.engine.parts import Parts
@@ -11,9 +11,10 @@ from weft.engine.plans import endpoint_gateway, holder
 from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec, PoolSpec, PortSpec
 from weft.errors import Invalid
 from weft.fields import read_address, read_network
-from weft.model import Endpoint, IPAddress, IPNetwork, Network, Origin, Pool, PortBinding, Process, Proto, Sandbox
+from weft.model import Endpoint, IPAddress, IPNetwork, Network, Pool, PortBinding, Process, Proto, Sandbox
 from weft.names import short
 from weft.serve import types
+from weft.serve.lives import pid_of, state_of
 
 # Requests
 
@@ -169,17 +170,16 @@ def _pool(pool: Pool) -> types.Pool:
 
 
 def container_answer(sandbox: Sandbox, parts: Parts) -> types.Container:
-    pids = parts.runtime.pids(sandbox.id) if sandbox.process is not None and sandbox.exit is None else None
     config = parts.config
     ours = sandbox.process is not None
     return types.Container(
         id=sandbox.id,
         name=sandbox.name,
-        state=_state(sandbox, started=pids is not None),
+        state=state_of(sandbox, parts),
         hostname=sandbox.hostname,
         netns=sandbox.key,
         origin=sandbox.origin.value,
-        pid=int(sandbox.source.partition(":")[0]) if sandbox.origin is Origin.PID else pids[1] if pids else None,
+        pid=pid_of(sandbox, parts),
         labels=dict(sandbox.labels),
         created=sandbox.created,
         exit=None if sandbox.exit is None else types.Exit(code=sandbox.exit.code, at=sandbox.exit.at),
@@ -194,13 +194,6 @@ def container_answer(sandbox: Sandbox, parts: Parts) -> types.Container:
             if (network := parts.records.networks.get(endpoint.network)) is not None
         ],
     )
-
-
-def _state(sandbox: Sandbox, *, started: bool) -> Literal["created", "running", "exited"]:
-    """A namespace without a process of ours is in use as long as it is there: running."""
-    if sandbox.exit is not None:
-        return "exited"
-    return "running" if started or sandbox.process is None else "created"
 
 
 def endpoint_answer(sandbox: Sandbox, endpoint: Endpoint, network: Network) -> types.Endpoint:

@@ -5,7 +5,6 @@ What changes something goes through the engine's worker; what only reads looks a
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import AsyncGenerator
@@ -21,12 +20,11 @@ from weft.engine.worker import Worker
 from weft.errors import Invalid, Unavailable, WeftError
 from weft.model import Sandbox
 from weft.serve import convert, counters, openapi, types
+from weft.serve.lives import Lives
 from weft.serve.routes import Call, Route
 from weft.serve.watch import Watch, history_and_news
 
 PREFIX = "/weft/v1"
-
-KILLED = 128 + signal.SIGKILL
 
 _encode = msgspec.json.encode
 
@@ -188,6 +186,14 @@ class Native:
                 summary="Returns when the container has ended",
             ),
             Route(
+                method="POST",
+                path="/containers/{ref}/rename",
+                handler=self.rename,
+                request=types.Rename,
+                answer=types.Container,
+                summary="Give the container another name, by which neighbours find it from then on",
+            ),
+            Route(
                 method="GET",
                 path="/containers/{ref}/stats",
                 handler=self.stats,
@@ -271,6 +277,11 @@ class Native:
         sandbox = await self.worker.call(self.controller.start, call.ref)
         return convert.container_answer(sandbox, self.parts)
 
+    async def rename(self, call: Call) -> types.Container:
+        asked: types.Rename = call.body
+        sandbox = await self.worker.call(self.controller.rename_container, call.ref, asked.name)
+        return convert.container_answer(sandbox, self.parts)
+
     async def kill(self, call: Call) -> None:
         asked: types.Kill = call.body
         if not 1 <= asked.signal < signal.NSIG:
@@ -282,40 +293,15 @@ class Native:
         sandbox = self.parts.records.sandbox(call.ref)
         if sandbox.exit is not None:
             return
-        with Watch(self.parts.events) as watch:
-            await self.worker.call(self.controller.signal, sandbox.id, int(signal.SIGTERM))
-            try:
-                async with asyncio.timeout(asked.timeout):
-                    await self._end(watch, sandbox)
-                return
-            except TimeoutError:
-                pass
-            if self._lives(sandbox):
-                await self.worker.call(self.controller.signal, sandbox.id, int(signal.SIGKILL))
-                await self._end(watch, sandbox)
+        await self._lives.stop(sandbox, patience=asked.timeout)
 
     async def wait(self, call: Call) -> types.Ended:
         with Watch(self.parts.events) as watch:
-            sandbox = self.parts.records.sandbox(call.ref)
-            if sandbox.exit is not None:
-                return types.Ended(code=sandbox.exit.code)
-            return types.Ended(code=await self._end(watch, sandbox))
+            return types.Ended(code=await self._lives.end(watch, self.parts.records.sandbox(call.ref)))
 
-    async def _end(self, watch: Watch, sandbox: Sandbox) -> int:
-        """Wait until the sandbox has ended or was removed; its exit code."""
-        code = KILLED if sandbox.process is not None else 0
-        async for event in watch:
-            if event.type != "container" or event.id != sandbox.id:
-                continue
-            if event.action == "die":
-                code = int(event.attributes.get("code", code))
-            if event.action == "destroy" or (event.action == "die" and not sandbox.auto_remove):
-                return code
-        raise Unavailable("weftd is too busy to tell when the container ends; ask again")
-
-    def _lives(self, sandbox: Sandbox) -> bool:
-        now = self.parts.records.sandboxes.get(sandbox.id)
-        return now is not None and now.exit is None
+    @property
+    def _lives(self) -> Lives:
+        return Lives(self.controller, self.parts, self.worker)
 
     async def stats(self, call: Call) -> types.Stats:
         return counters.stats(self.parts.records.sandbox(call.ref), self.parts)

@@ -133,6 +133,10 @@ class Stop(Request, frozen=True):
     """Seconds from SIGTERM to SIGKILL."""
 
 
+class Rename(Request, frozen=True):
+    name: str
+
+
 # Answers
 
 

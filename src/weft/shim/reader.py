@@ -12,7 +12,7 @@ from weft.shim.status import read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
 _STAMP = len("2026-03-01T12:00:00.123456789Z")
 _FIRST = _STAMP + len(" stdout ")
@@ -24,9 +24,16 @@ class Reader:
     """Goes through a log from its oldest line on; `show` writes what has come since the last time."""
 
     def __init__(
-        self, path: str, *, since: float | None = None, until: float | None = None, timestamps: bool = False
+        self,
+        path: str,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        timestamps: bool = False,
+        streams: Collection[bytes] = (b"stdout", b"stderr"),
     ) -> None:
         self._path = path
+        self._streams = streams
         self._since = _stamp(since)
         self._until = _stamp(until)
         self._timestamps = timestamps
@@ -36,11 +43,20 @@ class Reader:
 
     def show(self, tail: int | None = None) -> None:
         """Write what there is now, to the stream where each piece belongs; only the last lines with `tail`."""
+        for fd, text in self.runs(tail):
+            write(fd, text)
+
+    def runs(self, tail: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """What there is now, not asked for before: 1 or 2 for the stream, and its bytes, some at a time."""
         lines: Iterable[bytes] = (line for block in self._blocks() for line in block if self._wanted(line))
         if tail is not None:
             lines = _last(list(lines), tail)
-        for fd, text in _runs(self._piece(line) for line in lines):
-            write(fd, text)
+        return _runs(self._piece(line) for line in lines)
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
     def _blocks(self) -> Iterable[list[bytes]]:
         """Whole lines, some at a time, until the end of the file that is written now."""
@@ -70,8 +86,8 @@ class Reader:
             return False
 
     def _wanted(self, line: bytes) -> bool:
-        stamp = line[:_STAMP]
-        return stamp >= self._since and (not self._until or stamp <= self._until)
+        stamp, stream = line[:_STAMP], line[_STAMP + 1 : _FIRST - 1]
+        return stream in self._streams and stamp >= self._since and (not self._until or stamp <= self._until)
 
     def _piece(self, line: bytes) -> tuple[int, bytes]:
         """The stream and the bytes that a line of the log stands for."""
@@ -144,7 +160,7 @@ def _last(lines: list[bytes], count: int) -> list[bytes]:
     return lines[start:]
 
 
-def _runs(pieces: Iterable[tuple[int, bytes]]) -> Iterable[tuple[int, bytes]]:
+def _runs(pieces: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
     """Neighbouring pieces of one stream in one."""
     current = 0
     texts: list[bytes] = []

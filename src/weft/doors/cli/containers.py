@@ -1,4 +1,4 @@
-"""Commands about containers that are there: ps, inspect, logs, stop, kill, wait, rm, port."""
+"""Commands about containers that are there: ps, inspect, logs, stop, kill, wait, rename, rm, port."""
 
 from __future__ import annotations
 
@@ -146,6 +146,12 @@ def wait(options: Options, session: Session) -> int:
     return code
 
 
+def rename(options: Options, session: Session) -> int:
+    old, new = options.operands
+    session.client.containers.rename(old, new)
+    return 0
+
+
 def rm(options: Options, session: Session) -> int:
     force = options.on("force")
     remove = session.client.containers.remove
@@ -255,6 +261,19 @@ COMMANDS = (
         most=None,
         completes=("container",),
         examples=(("fail if the job failed", 'test "$(weft wait job)" = 0'),),
+    ),
+    Command(
+        "rename",
+        "Give a container another name",
+        rename,
+        operands="CONTAINER NAME",
+        least=2,
+        most=2,
+        completes=("container",),
+        details="""\
+Neighbours find it by the new name at once, and by the old one no more: that one is free for another container. Aliases,
+addresses and connections stay.""",
+        examples=(("make room for the next version", "weft rename web web-before"),),
     ),
     Command(
         "rm",

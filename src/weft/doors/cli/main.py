@@ -28,6 +28,7 @@ MODULES = {
     "stop": "containers",
     "kill": "containers",
     "wait": "containers",
+    "rename": "containers",
     "rm": "containers",
     "port": "containers",
     "explain": "explain",

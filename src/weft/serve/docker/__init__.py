@@ -10,9 +10,13 @@ from weft.engine.controller import Controller
 from weft.engine.parts import Parts
 from weft.engine.presets import Presets
 from weft.engine.worker import Worker
+from weft.serve.docker.containers import Containers
+from weft.serve.docker.counters import Counters
 from weft.serve.docker.elsewhere import empty_lists
 from weft.serve.docker.events import Events
+from weft.serve.docker.logs import Logs
 from weft.serve.docker.networks import Networks
+from weft.serve.docker.processes import Processes
 from weft.serve.docker.system import System
 from weft.serve.routes import Route
 
@@ -22,5 +26,9 @@ def docker_routes(controller: Controller, parts: Parts, worker: Worker) -> tuple
         *System(parts).routes(),
         *Networks(controller, parts, worker, Presets(parts)).routes(),
         *Events(parts).routes(),
+        *Containers(controller, parts, worker).routes(),
+        *Logs(parts).routes(),
+        *Processes(parts).routes(),
+        *Counters(parts).routes(),
         *empty_lists(),
     )

@@ -53,6 +53,10 @@ class Asked(Call):
 
     version: Version
 
+    def yes(self, name: str) -> bool:
+        """A truth value as Docker reads them: whatever is not a plain no is a yes."""
+        return self.query.get(name, "").strip().lower() not in ("", "0", "no", "false", "none")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:

@@ -36,8 +36,19 @@ _INSTEAD = (
 _SWARM = re.compile(r"/(swarm|nodes|services|tasks|secrets|configs)(/.*)?")
 
 
+_ONE = (
+    (re.compile(r"/images/(.+)/json"), "No such image: {}"),
+    (re.compile(r"/volumes/([^/]+)"), "get {}: no such volume"),
+    (re.compile(r"/plugins/(.+)/json"), 'plugin "{}" not found'),
+)
+"""What `docker inspect` asks for one after the other, until something bears the name."""
+
+
 def not_here(method: str, path: str) -> None:
     """Raises Refused for what another engine would do; returns for what nobody knows."""
+    for pattern, none in _ONE:
+        if method == "GET" and (found := pattern.fullmatch(path)):
+            raise Refused(404, none.format(found[1]))
     if _SWARM.fullmatch(path):
         raise Refused(503, _NO_SWARM)
     for pattern, instead in _INSTEAD:

@@ -85,6 +85,8 @@ def _attributes(event: Event) -> dict[str, str]:
         return {**known, "container": ident} if ident else known
     if event.type == "container":
         known = {"image": "", **event.labels, **known}
+        if event.action == "rename":
+            known["oldName"] = f"/{known.pop('old')}"
         if event.action in ("die", "end"):
             known["exitCode"] = known.pop("code", "0")
     return known

@@ -24,7 +24,9 @@ from weft.names import SHORT
 from weft.serve.docker import filters, predefined
 from weft.serve.docker.clock import rfc3339
 from weft.serve.docker.dialect import Asked, Refused, Reply, Version
+from weft.serve.docker.endpoint_documents import SYSCTLS
 from weft.serve.docker.filters import Filters
+from weft.serve.docker.finding import find_container
 from weft.serve.routes import Route
 
 LIST_FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
@@ -39,7 +41,6 @@ WITH_STATUS = Version(1, 52)
 MOST_ENCODED = 4096
 
 _IFNAME = "com.docker.network.endpoint.ifname"
-_SYSCTLS = "com.docker.network.endpoint.sysctls"
 _ENABLE = {"com.docker.network.enable_ipv4": "ipv4", "com.docker.network.enable_ipv6": "ipv6"}
 
 # Requests. Fields that are not here are Docker's to know, and ignored as Docker ignores what it does not know; null is
@@ -303,10 +304,7 @@ class Networks:
 
     def _container(self, ref: str) -> str:
         """Its name. Raises Refused."""
-        try:
-            return self.parts.records.sandbox(ref).name
-        except NotFound:
-            raise Refused(404, f"No such container: {ref}") from None
+        return find_container(self.parts, ref).name
 
     def _id(self, ref: str) -> str:
         return self.parts.records.sandbox(ref).id
@@ -475,9 +473,9 @@ def _pool_spec(asked: PoolAsked) -> PoolSpec:
 def endpoint_spec(network: str, asked: EndpointAsked) -> EndpointSpec:
     options = dict(asked.driver_opts or {})
     ifname = options.pop(_IFNAME, None)
-    sysctls = options.pop(_SYSCTLS, "")
+    sysctls = options.pop(SYSCTLS, "")
     if options:
-        raise Refused(400, f"unknown driver option {min(options)!r} for an endpoint; weft knows {_IFNAME}, {_SYSCTLS}")
+        raise Refused(400, f"unknown driver option {min(options)!r} for an endpoint; weft knows {_IFNAME}, {SYSCTLS}")
     ipam = asked.ipam or EndpointIpam()
     return EndpointSpec(
         network=network,
@@ -496,7 +494,7 @@ def endpoint_spec(network: str, asked: EndpointAsked) -> EndpointSpec:
 def _setting(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals:
-        raise Invalid(f"{_SYSCTLS}: {text!r} is not KEY=VALUE")
+        raise Invalid(f"{SYSCTLS}: {text!r} is not KEY=VALUE")
     return key.strip(), value.strip()
 
 

@@ -11,9 +11,9 @@ from weft import __version__
 from weft.config import Config
 from weft.drivers import DRIVERS
 from weft.engine.parts import Parts
-from weft.model import Sandbox
 from weft.serve.docker.clock import rfc3339
 from weft.serve.docker.dialect import NEWEST, OLDEST, Asked, Reply
+from weft.serve.lives import state_of
 from weft.serve.routes import Route
 
 _FRESH = {"cache-control": "no-cache, no-store, must-revalidate", "pragma": "no-cache"}
@@ -60,7 +60,7 @@ class System:
     async def info(self, asked: Asked) -> dict[str, Any]:
         records, config = self.parts.records, self.parts.config
         sandboxes = list(records.sandboxes.values())
-        running = sum(1 for sandbox in sandboxes if self._runs(sandbox))
+        running = sum(1 for sandbox in sandboxes if state_of(sandbox, self.parts) == "running")
         pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         return {
             "ID": config.state_dir,
@@ -113,11 +113,6 @@ class System:
 
     async def df(self, asked: Asked) -> dict[str, Any]:
         return {"LayersSize": 0, "Images": [], "Containers": [], "Volumes": [], "BuildCache": []}
-
-    def _runs(self, sandbox: Sandbox) -> bool:
-        if sandbox.exit is not None:
-            return False
-        return sandbox.process is None or self.parts.runtime.pids(sandbox.id) is not None
 
 
 def _arch() -> str:
