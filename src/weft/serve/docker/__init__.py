@@ -10,8 +10,10 @@ from weft.engine.controller import Controller
 from weft.engine.parts import Parts
 from weft.engine.presets import Presets
 from weft.engine.worker import Worker
+from weft.serve.docker.attach import Attach
 from weft.serve.docker.elsewhere import empty_lists
 from weft.serve.docker.events import Events
+from weft.serve.docker.execs import Execs
 from weft.serve.docker.networks import Networks
 from weft.serve.docker.system import System
 from weft.serve.routes import Route
@@ -22,5 +24,7 @@ def docker_routes(controller: Controller, parts: Parts, worker: Worker) -> tuple
         *System(parts).routes(),
         *Networks(controller, parts, worker, Presets(parts)).routes(),
         *Events(parts).routes(),
+        *Execs(parts).routes(),
+        *Attach(parts, worker).routes(),
         *empty_lists(),
     )
