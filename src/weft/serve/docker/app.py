@@ -24,7 +24,7 @@ _STATUS = {**STATUS, "exhausted": 503}
 
 _NO_HALF_CLOSE = (
     "over TCP weft runs commands in the background alone (exec -d): a client that has sent all its input could not be "
-    "told from one that has gone; use weft's socket, over SSH for one (DOCKER_HOST=ssh://…)"
+    "told from one that has gone; use weft's socket"
 )
 
 _log = logging.getLogger("weft.serve")
