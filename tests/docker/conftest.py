@@ -156,3 +156,11 @@ def client(request: pytest.FixtureRequest) -> str:
     if not CLIENTS:
         pytest.skip("docker's CLI is not installed")
     return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def box(world: World) -> Iterator[str]:
+    """A running container; its name."""
+    world.weftd.cli("run", "-d", "--name", "box", "-e", "FROM=box", "--", "sleep", "600")
+    yield "box"
+    world.weftd.cli("rm", "-f", "box")

@@ -100,3 +100,13 @@ def test_without_an_authority_nothing_is_served(ours: Path, tmp_path: Path):
 def _environment() -> dict[str, str]:
     source = Path(__file__).parents[2] / "src"
     return {"PYTHONPATH": str(source)}
+
+
+def test_a_stream_both_ways_is_refused(weftd: Weftd, ours: Path):
+    """TLS knows no half-close: such a command would end as soon as it has all its input."""
+    weftd.cli("run", "-d", "--name", "box", "--", "sleep", "60")
+    url = f"https://{PLACE}/containers/box/attach?stream=1&stdout=1"
+    files = ("--cacert", ours / "ca.pem", "--cert", ours / "client.pem", "--key", ours / "client-key.pem")
+    done = weftd.host.run(["curl", "-s", "--max-time", "5", "-X", "POST", *map(str, files), url])
+    assert "over TCP weft runs commands in the background alone" in done.stdout
+    weftd.cli("rm", "-f", "box")

@@ -93,6 +93,28 @@ def test_what_exec_leaves_in_the_background_goes_on(boxes: Boxes) -> None:
     eventually(place.exists)
 
 
+@pytest.mark.parametrize("tty", [True, False])
+@pytest.mark.parametrize(("alone", "stays"), [("hangup", False), ("stay", True)])
+def test_a_client_says_what_becomes_of_its_command(boxes: Boxes, alone: str, stays: bool, tty: bool) -> None:
+    sandbox = boxes.start("sleep", "60")
+    note = Path(boxes.place, "note")
+    asked = {"argv": ["sh", "-c", f"echo x > {note}; sleep 50; true"], "tty": ["1"] if tty else [], "alone": [alone]}
+    link = frames.connect(boxes.console(sandbox))
+    link.sendall(frames.frame(frames.EXEC, frames.pack(asked)))
+    (kind, said), *_ = frames.Decoder().feed(link.recv(65536))
+    assert kind == frames.READY
+    pid = frames.number(frames.unpack(said), "pid")
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    eventually(lambda: note.exists() and children.read_text())
+    places = [f"/proc/{pid}/exe", f"/proc/{children.read_text().strip()}/exe"]
+    link.close()
+    if stays:
+        time.sleep(0.2)
+    else:
+        eventually(lambda: not any(map(os.path.exists, places)))
+    assert all(map(os.path.exists, places)) == stays
+
+
 def test_exec_before_and_after_is_refused(boxes: Boxes) -> None:
     sandbox = boxes.sandbox("true")
     boxes.runtime.prepare(sandbox.id)

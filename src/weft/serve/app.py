@@ -85,6 +85,20 @@ class Patience:
             # Until they have ended: what they work on is closed next.
             await asyncio.gather(task, gone, closing, return_exceptions=True)
 
+    async def unless_closing(self, work: Awaitable[object]) -> object:
+        """The work's result. Raises Unavailable if weftd stops, once the work has put things away."""
+        task = asyncio.ensure_future(work)
+        closing = asyncio.ensure_future(self._closing.wait())
+        try:
+            await asyncio.wait((task, closing), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise Unavailable(_FAREWELL)
+        finally:
+            for each in (task, closing):
+                each.cancel()
+            await asyncio.gather(task, closing, return_exceptions=True)
+
 
 class App:
     def __init__(

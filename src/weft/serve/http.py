@@ -14,11 +14,14 @@ import ssl
 from collections.abc import Iterator
 from typing import Any
 
+import httptools
 import uvicorn
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from weft.errors import Conflict, Invalid, Unavailable
 from weft.serve.app import App
+from weft.serve.takeover import HIJACK, Connection, NotPossible
 
 GROUP = "weft"
 """Its members may open the socket, if the group exists. To use it is to be root on the host."""
@@ -66,28 +69,80 @@ class Server(uvicorn.Server):
 
 
 class StrictProtocol(HttpToolsProtocol):
-    """Bounds what uvicorn leaves open: how long and how large a request's head may be."""
+    """Bounds what uvicorn leaves open, how long and how large a request's head may be; and lets go of connections.
+
+    After a request that asks for an upgrade, what follows is nobody's until the application has decided: it belongs to
+    who takes the connection over, or is the next request.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_size = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._held: bytearray | None = None
+        """What came after a request for an upgrade."""
+        self._ended = False
+        """Nothing more comes after that."""
+        self._body_left = 0
+        """Bytes of its body that have yet to come: the parser leaves them to us."""
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        if self._held is not None:
+            self._hold(data)
+            return
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._held = bytearray()
+            self._hold(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("")
+            return
         if self._head_timer is not None:
             self._head_size += len(data)
             if self._head_size > LARGEST_HEAD:
                 self._refuse(431, "the request's head is too large")
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Whether the connection stays open for the answer."""
+        self._ended = True
+        if self._held is None or self._body_left or self.scheme != "http":  # TLS has no half-close
+            return False
+        return self._get_upgrade() == b"tcp"
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._held is None or self.transport.is_closing():
+            return
+        if self._body_left:
+            self.transport.close()
+            return
+        early, self._held = bytes(self._held), None  # nobody wanted the upgrade: what follows is HTTP
+        if early:
+            self.data_received(early)
+        if self._ended:
+            self.transport.close()
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["extensions"] = {HIJACK: self._hijack}  # type: ignore[dict-item]
         self._head_size = 0
         self._head_timer = self.loop.call_later(HEAD_PATIENCE, self._give_up)
 
     def on_headers_complete(self) -> None:
         self._forget_timer()
+        if self.parser.should_upgrade():
+            fields = dict(self.headers)
+            if b"transfer-encoding" in fields:
+                self._refuse(411, "a request for an upgrade needs the length of its body")
+                return
+            self._body_left = int(fields.get(b"content-length", b"0"))
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not self._body_left:
+            super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_timer()
@@ -96,6 +151,35 @@ class StrictProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self._forget_timer()
         self._refuse(400, "this is not an HTTP request that weftd understands")
+
+    def _hold(self, data: bytes) -> None:
+        """Of a request for an upgrade: the rest of its body, and what follows."""
+        assert self._held is not None
+        if self._body_left:
+            part = data[: self._body_left]
+            self._body_left -= len(part)
+            self.on_body(part)
+            self.on_message_complete()
+        else:
+            part = b""
+        self._held += data[len(part) :]
+        if len(self._held) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+
+    def _hijack(self, head: bytes) -> Connection:
+        """Answer with this head, and let go of the connection for good. Raises NotPossible."""
+        cycle = self.cycle
+        if self.pipeline or cycle.more_body or cycle.response_started or self.transport.is_closing():
+            raise NotPossible
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        self.connections.discard(self)
+        early, self._held = bytes(self._held or b""), None
+        self.transport.write(head)
+        connection = Connection(self.transport, self.loop)
+        self.flow.resume_reading()
+        connection.begin(early, ended=self._ended, slow=self.flow.write_paused)
+        return connection
 
     def _give_up(self) -> None:
         self._refuse(408, f"the request's head has not come within {HEAD_PATIENCE:g} s")

@@ -121,6 +121,7 @@ class Console:
             client.refuse(Refusal(0, "the container has not started yet"))
             return
         session = Session(self._loop)
+        session.alone = first(fields, "alone")
         self._size(session, fields)
         try:
             self.execute(fields, session)
@@ -130,7 +131,7 @@ class Console:
         client.session = session
         client.hold = True
         session.clients.append(client)
-        client.send(READY)
+        client.send(READY, pack({"pid": [str(session.pid)]}))
 
     def _size(self, session: Session, fields: Record) -> None:
         rows, columns = number(fields, "rows"), number(fields, "columns")

@@ -3,11 +3,11 @@
 A frame is [type u8][length u32, big-endian][payload]. A connection has one purpose, set by its first frame:
 
     ATTACH  record: hold, rows, columns    see (and feed) the container's own process from now on
-    EXEC    record: argv*, env*, cwd, user, tty, stdin, rows, columns    run one more command in the container
+    EXEC    record: argv*, env*, cwd, user, tty, stdin, rows, columns, alone    run one more command in the container
     FOLLOW  nothing                        be told, by NEWS, that the log has grown
 
-and is then answered by READY (for ATTACH a record that says where in the log "now" is), or by ERROR (a record: code,
-message). What comes after, until EXIT (the code, u8) or the connection's end:
+and is then answered by READY (for ATTACH a record that says where in the log "now" is, for EXEC one with the pid), or
+by ERROR (a record: code, message). What comes after, until EXIT (the code, u8) or the connection's end:
 
     to the supervisor    STDIN (bytes; empty: end of input), RESIZE (rows u16, columns u16), SIGNAL (number, u8)
     to the client        STDOUT, STDERR (bytes), TAKEN, NEWS
@@ -17,6 +17,9 @@ behind input that nobody reads; the supervisor in turn never stops listening to 
 
 RESIZE, SIGNAL and STDIN need no purpose: on a fresh connection they concern the container's own process; the first two
 are then answered by READY.
+
+What becomes of a command whose client has gone says `alone`: "hangup" ends its process group as the loss of a terminal
+would, "stay" leaves it as it is; without, it loses its input, and its terminal if it has one.
 
 A record is a sequence of "key=value", each ended by a NUL; a key may come many times. Neither arguments nor
 environment can hold a NUL, so nothing needs quoting, whatever its bytes.
@@ -103,10 +106,11 @@ class Decoder:
         return frames
 
 
-def connect(path: str) -> _socket.socket:
-    """A stream connected to the socket at a path. Raises OSError."""
+def connect(path: str, *, wait: bool = True) -> _socket.socket:
+    """A stream connected to the socket at a path. Raises OSError: BlockingIOError for a long queue without `wait`."""
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
+        sock.setblocking(wait)
         _at(path, sock.connect)
     except OSError:
         sock.close()

@@ -43,7 +43,7 @@ def run(link: Link, *, tty: bool, stdin: bool, end_input: bool, detach_keys: byt
     `end_input`: the end of this process' input is the end of the container's.
     """
     with _Signals(tty=tty) as signals, _RawTerminal(wanted=tty):
-        relay = _Relay(link, signals, tty=tty, end_input=end_input, keys=_DetachKeys(detach_keys if tty else b""))
+        relay = _Relay(link, signals, tty=tty, end_input=end_input, keys=DetachKeys(detach_keys if tty else b""))
         try:
             return relay.serve(stdin=stdin)
         except Detached:
@@ -64,7 +64,7 @@ def terminal_size() -> tuple[int, int]:
 
 
 class _Relay:
-    def __init__(self, link: Link, signals: _Signals, *, tty: bool, end_input: bool, keys: _DetachKeys) -> None:
+    def __init__(self, link: Link, signals: _Signals, *, tty: bool, end_input: bool, keys: DetachKeys) -> None:
         self._link = link
         self._signals = signals
         self._tty = tty
@@ -164,7 +164,7 @@ def write(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-class _DetachKeys:
+class DetachKeys:
     """Finds the keys in what is typed; what may be their beginning is held back until the next key."""
 
     def __init__(self, keys: bytes) -> None:

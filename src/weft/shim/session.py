@@ -34,6 +34,8 @@ class Session:
         self.size = (0, 0)
         self.code: int | None = None
         """The exit code, once it has ended and all its output has gone to the clients' buffers."""
+        self.alone = ""
+        """What becomes of the process once its only client is gone (see `frames`)."""
         self._loop = loop
         self._sink = sink
         self._child: Child | None = None
@@ -168,10 +170,21 @@ class Session:
 
     def abandon(self) -> None:
         """Its only client is gone: hang up."""
+        if self.alone == "stay":
+            return
         self._close_input()
         child = self._child
+        if self.alone == "hangup" and self._pidfd >= 0:
+            self._hang_up()
         if child is not None and child.terminal >= 0:
             self._close_output(child.terminal)
+
+    def _hang_up(self) -> None:
+        """The command leads a process group of its own, and keeps its id until it has been waited for."""
+        try:
+            os.killpg(self.pid, signal.SIGHUP)
+        except OSError:
+            pass
 
     # The end
 

@@ -10,10 +10,12 @@ from weft.engine.controller import Controller
 from weft.engine.parts import Parts
 from weft.engine.presets import Presets
 from weft.engine.worker import Worker
+from weft.serve.docker.attach import Attach
 from weft.serve.docker.containers import Containers
 from weft.serve.docker.counters import Counters
 from weft.serve.docker.elsewhere import empty_lists
 from weft.serve.docker.events import Events
+from weft.serve.docker.execs import Execs
 from weft.serve.docker.logs import Logs
 from weft.serve.docker.networks import Networks
 from weft.serve.docker.processes import Processes
@@ -30,5 +32,7 @@ def docker_routes(controller: Controller, parts: Parts, worker: Worker) -> tuple
         *Logs(parts).routes(),
         *Processes(parts).routes(),
         *Counters(parts).routes(),
+        *Execs(parts).routes(),
+        *Attach(parts, worker).routes(),
         *empty_lists(),
     )

@@ -14,12 +14,20 @@ import msgspec
 
 from weft.errors import NotFound, Unavailable
 from weft.serve.app import STATUS, Gone, Patience, Receive, Scope, Send, TooLarge, TooSlow, explain, read_body
-from weft.serve.docker.dialect import HEADERS, Asked, Refused, Reply, Stream, decode_body, split_version
+from weft.serve.docker.dialect import HEADERS, Asked, Refused, Reply, Stream, Takeover, decode_body, split_version
 from weft.serve.docker.elsewhere import not_here
 from weft.serve.routes import MethodNotAllowed, Route, Table
+from weft.serve.takeover import HIJACK, NotPossible
 
 _STATUS = {**STATUS, "exhausted": 503}
 """Docker's word for a kind of refusal is another than that of weft's own API."""
+
+_NO_HALF_CLOSE = (
+    "over TCP weft runs commands in the background alone (exec -d): a client that has sent all its input could not be "
+    "told from one that has gone; use weft's socket"
+)
+
+_log = logging.getLogger("weft.serve")
 
 _HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
@@ -41,6 +49,11 @@ class DockerApi:
             result = await (self._patience.unless_gone(work, receive) if route.waits else work)
             if isinstance(result, Stream):
                 await self._stream(result, receive, send)
+                return
+            if isinstance(result, Takeover):
+                if route.decoder is None:
+                    await read_body(receive)  # there is none, but its end has to have come
+                await self._hand_over(result, scope, asked)
                 return
             reply = _reply(result, route.status)
         except Gone:
@@ -65,6 +78,23 @@ class DockerApi:
             kind = dict(scope["headers"]).get(b"content-type", b"").decode("latin-1")
             body = route.request() if route.optional and not raw else decode_body(route.decoder, raw, kind)
         return route, Asked(ref, body, query, version)
+
+    async def _hand_over(self, takeover: Takeover, scope: Scope, asked: Asked) -> None:
+        if scope["scheme"] == "https":
+            raise Refused(501, _NO_HALF_CLOSE)
+        upgrade = any(name == b"upgrade" for name, _ in scope["headers"])
+        try:
+            connection = scope["extensions"][HIJACK](takeover.head(asked.version, upgrade=upgrade))
+        except NotPossible:
+            raise Refused(400, "the connection is in use for further requests, and cannot be taken over") from None
+        try:
+            await self._patience.unless_closing(takeover.run(connection))
+        except Unavailable:
+            pass  # weftd is stopping
+        except Exception:
+            _log.exception("a stream failed")  # too late to refuse
+        finally:
+            connection.close()
 
     async def _stream(self, stream: Stream, receive: Receive, send: Send) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import msgspec
 from weft import __version__
 from weft.errors import WeftError
 from weft.serve.routes import Call
+from weft.serve.takeover import Connection
 
 
 class Version(NamedTuple):
@@ -75,6 +76,28 @@ class Stream:
     chunks: AsyncGenerator[bytes, None]
     content_type: str
     status: int = 200
+
+
+RAW = "application/vnd.docker.raw-stream"
+MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Takeover:
+    """An answer after whose head the connection is the handler's own, until `run` returns."""
+
+    run: Callable[[Connection], Awaitable[None]]
+    raw: bool
+    """What is sent is the output as it is, and not in frames."""
+
+    def head(self, version: Version, *, upgrade: bool) -> bytes:
+        """`upgrade`: the client has asked for it; older ones take the connection over without a word."""
+        kind = MULTIPLEXED if upgrade and not self.raw and version >= (1, 42) else RAW
+        lines = ["HTTP/1.1 101 UPGRADED" if upgrade else "HTTP/1.1 200 OK", f"Content-Type: {kind}"]
+        if upgrade:
+            lines += ["Connection: Upgrade", "Upgrade: tcp"]
+        lines += [f"{name.title()}: {value}" for name, value in HEADERS.items()]
+        return "\r\n".join([*lines, "", ""]).encode()
 
 
 def split_version(path: str) -> tuple[Version, str]:

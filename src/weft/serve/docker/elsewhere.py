@@ -24,9 +24,7 @@ _NO_PLUGINS = "weft installs no plugins"
 
 _INSTEAD = (
     (
-        re.compile(
-            r"/containers/create|/commit|/containers/[^/]+/(export|archive|changes|attach|update|pause|unpause)"
-        ),
+        re.compile(r"/containers/create|/commit|/containers/[^/]+/(export|archive|changes|update|pause|unpause)"),
         _NO_CREATE,
     ),
     (re.compile(r"/(images|build|distribution|session|auth|grpc)(/.*)?"), _NO_IMAGES),
