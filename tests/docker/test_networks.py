@@ -215,10 +215,10 @@ def test_the_default_network_is_made_when_somebody_comes(world: World):
         ("connect --ip 10.8.0.1 red web", "address 10.8.0.1 is reserved: it is the network's gateway"),
         ("connect --ip6 fd00::1 red web", "address fd00::1: network 'red' has no IPv6"),
         ("connect --link db:db red web", "no such container: 'db'"),
-        ("connect --link-local-ip 169.254.1.1 red web", "weft gives containers no further link-local addresses"),
         (
             "connect --driver-opt colour=blue red web",
-            "unknown driver option 'colour' for an endpoint; weft knows com.docker.network.endpoint.ifname",
+            "unknown driver option 'colour' for an endpoint; weft knows com.docker.network.endpoint.ifname, "
+            "com.docker.network.endpoint.sysctls",
         ),
         ("disconnect red web", "container web is not connected to network red"),
         ("disconnect blue nobody", "No such container: nobody"),
