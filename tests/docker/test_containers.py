@@ -142,7 +142,7 @@ def test_ps_filters_by_network_id_and_container_id(world: World, crowd: dict[str
             "invalid filter 'name=(a+)+$': at most three of *, +, ?, {, and none behind a bracket",
         ),
         ("publish=http", "invalid filter 'publish=http'"),
-        ("is-task=perhaps", "invalid filter 'is-task=['perhaps']'"),
+        ("is-task=perhaps", "invalid filter 'is-task=[perhaps]'"),
         ("since=nobody", "No such container: nobody"),
     ],
 )
@@ -234,7 +234,7 @@ def test_inspect_of_one_that_has_no_process_of_wefts(world: World, crowd: dict[s
 @pytest.mark.usefixtures("crowd")
 def test_inspect_finds_networks_too_and_says_what_there_is_not(world: World, client: str):
     assert world.docker("inspect", "-f", "{{.Name}}", "blue", client=client).stdout == "blue\n"
-    assert world.refusal("inspect", "nobody", client=client) == "Error: No such object: nobody"
+    assert world.refusal("inspect", "nobody", client=client) == "No such object: nobody"
 
 
 @pytest.mark.usefixtures("crowd")
