@@ -69,6 +69,17 @@ class Patience:
         """End streams and waits, so that the server need not wait for them."""
         self._closing.set()
 
+    async def stream(self, work: Awaitable[object], receive: Receive) -> None:
+        """Send a body whose head is sent already. Raises Gone if it ends without an end: it is too late to refuse."""
+        try:
+            await self.unless_gone(work, receive)
+        except Unavailable:
+            pass  # weftd is stopping: the stream ends as it should
+        except Exception as error:
+            if not isinstance(error, Gone):
+                _log.exception("a stream failed")
+            raise Gone from error
+
     async def unless_gone(self, work: Awaitable[object], receive: Receive) -> object:
         """The work's result. Raises Gone if the client hangs up first, Unavailable if weftd stops."""
         task = asyncio.ensure_future(work)
@@ -157,14 +168,7 @@ class App:
                 first.result()
             await send({"type": "http.response.start", "status": 200, "headers": [_LINES]})
             await send({"type": "http.response.body", "body": b"", "more_body": True})
-            try:
-                await self._patience.unless_gone(_pump(first, lines, send), receive)
-            except Unavailable:
-                pass  # weftd is stopping: the stream ends as it should
-            except Exception as error:
-                if not isinstance(error, Gone):
-                    _log.exception("a stream failed")
-                raise Gone from error  # too late to refuse: it ends without an end
+            await self._patience.stream(_pump(first, lines, send), receive)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             await lines.aclose()
@@ -242,14 +246,13 @@ def _query(raw: bytes, route: Route) -> Mapping[str, str]:
 def refusal(error: Exception) -> tuple[int, bytes]:
     """The status and document of an error. One that nobody foresaw is logged with its traceback."""
     kind, message = explain(error)
-    status = STATUS[kind]
-    if isinstance(error, MethodNotAllowed):
-        status = 405
-    elif isinstance(error, TooLarge):
-        status = 413
-    elif isinstance(error, TooSlow):
-        status = 408
+    status = 405 if isinstance(error, MethodNotAllowed) else status_of(error, STATUS[kind])
     return status, msgspec.json.encode({"kind": kind, "message": message})
+
+
+def status_of(error: Exception, usual: int) -> int:
+    """The status of an error whose kind usually has another."""
+    return 413 if isinstance(error, TooLarge) else 408 if isinstance(error, TooSlow) else usual
 
 
 def explain(error: Exception) -> tuple[str, str]:

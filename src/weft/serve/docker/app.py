@@ -13,7 +13,17 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from weft.errors import NotFound, Unavailable
-from weft.serve.app import STATUS, Gone, Patience, Receive, Scope, Send, TooLarge, TooSlow, explain, read_body
+from weft.serve.app import (
+    STATUS,
+    Gone,
+    Patience,
+    Receive,
+    Scope,
+    Send,
+    explain,
+    read_body,
+    status_of,
+)
 from weft.serve.docker.dialect import HEADERS, Asked, Refused, Reply, Stream, Takeover, decode_body, split_version
 from weft.serve.docker.elsewhere import not_here
 from weft.serve.routes import MethodNotAllowed, Route, Table
@@ -30,9 +40,6 @@ _NO_HALF_CLOSE = (
 _log = logging.getLogger("weft.serve")
 
 _HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-
-
-_log = logging.getLogger("weft.serve")
 
 
 class DockerApi:
@@ -101,14 +108,7 @@ class DockerApi:
             kind = (b"content-type", stream.content_type.encode())
             await send({"type": "http.response.start", "status": stream.status, "headers": [*_HEADERS, kind]})
             await send({"type": "http.response.body", "body": b"", "more_body": True})
-            try:
-                await self._patience.unless_gone(_pump(stream, send), receive)
-            except Unavailable:
-                pass  # weftd is stopping: the stream ends as it should
-            except Exception as error:
-                if not isinstance(error, Gone):
-                    _log.exception("a stream failed")
-                raise Gone from error  # too late to refuse: it ends without an end
+            await self._patience.stream(_pump(stream, send), receive)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             await stream.chunks.aclose()
@@ -142,8 +142,6 @@ def _reply(result: object, status: int) -> Reply:
 
 def _refusal(error: Exception) -> Reply:
     kind, message = explain(error)
-    status = error.status if isinstance(error, Refused) else _STATUS[kind]
-    if isinstance(error, TooLarge | TooSlow):
-        status = 413 if isinstance(error, TooLarge) else 408
+    status = error.status if isinstance(error, Refused) else status_of(error, _STATUS[kind])
     # Half a surrogate pair, which JSON can spell, has no encoding.
     return Reply(status=status, body={"message": message.encode(errors="replace").decode()})
