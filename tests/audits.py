@@ -186,8 +186,9 @@ class _Audit:
 
     def marks(self) -> Iterator[str]:
         """Links of the host, pins, and links inside containers that weft made."""
-        bridges = {driver_named(each.driver).link(each) or "" for each in self._loaded.networks}
-        wanted = bridges | {names.veth(endpoint.id) for endpoint in self._loaded.endpoints}
+        networks = self._loaded.networks
+        wanted = {link for each in networks for link in driver_named(each.driver).links(each)}
+        wanted |= {names.veth(endpoint.id) for endpoint in self._loaded.endpoints}
         for name in {name for name in _host_links(self._kernel) if names.is_ours(name)} - wanted:
             yield f"link {name} has no record"
         for pin in set(os.listdir(f"{self._run_dir}/netns")) - {names.short(s.id) for s in self._live}:

@@ -5,12 +5,12 @@ Options are read under Docker's names and short ones of our own; see docs/bridge
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_interface
 
 from weft import names
-from weft.drivers.driver import subnets_of
+from weft.drivers.driver import Publishing, WayOut, subnets_of
 from weft.errors import Invalid
 from weft.fields import read_bool, read_int
 from weft.firewall.elements import network_elements
@@ -48,8 +48,24 @@ class BridgeDriver:
     def option(self, name: str) -> str:
         return _SPELLINGS.get(name, name)
 
+    def has_gateway(self, options: Mapping[str, str], version: int) -> bool:
+        return True
+
+    def check(self, network: Network) -> None:
+        pass
+
     def link(self, network: Network) -> str | None:
         return names.bridge(network.id)
+
+    def links(self, network: Network) -> Sequence[str]:
+        return (names.bridge(network.id),)
+
+    def way_out(self, network: Network, version: int) -> WayOut | None:
+        pool = network.pool4 if version == 4 else network.pool6
+        return None if network.internal or pool is None or pool.gateway is None else WayOut(pool.gateway)
+
+    def publishes(self, network: Network, version: int) -> Publishing | None:
+        return "nat" if self.way_out(network, version) else None
 
     def network(self, network: Network) -> Plan:
         options = read_options(network.options)

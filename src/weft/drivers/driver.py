@@ -1,12 +1,25 @@
-"""What a driver is: three pure methods from records to plans."""
+"""What a driver is: pure methods from records to plans, and a few questions that the engine has about its networks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
-from weft.model import Endpoint, IPNetwork, Network, Sandbox
+from weft.model import Endpoint, IPAddress, IPNetwork, Network, Sandbox
 from weft.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class WayOut:
+    """By which way a container leaves a network for everywhere else."""
+
+    via: IPAddress | None
+    """The router's address; None: the link itself leads everywhere."""
+
+
+Publishing = Literal["nat", "routed"]
+"""How published ports lead to a container: by rewriting the host's address, or by opening the container's own."""
 
 
 class Driver(Protocol):
@@ -19,14 +32,32 @@ class Driver(Protocol):
     def option(self, name: str) -> str:
         """What the driver itself calls an option, of which there may be several spellings; an unknown one as it is."""
 
+    def has_gateway(self, options: Mapping[str, str], version: int) -> bool:
+        """Whether a network with these options is given a gateway in a family even if none was asked for."""
+
+    def check(self, network: Network) -> None:
+        """Refuse what does not go together, once the network is worked out and before anything is touched: Invalid."""
+
     def network(self, network: Network) -> Plan:
         """What the host holds for the network, whoever is on it."""
 
     def endpoint(self, network: Network, endpoint: Endpoint, sandbox: Sandbox) -> Plan:
-        """The interface of a sandbox with its addresses. Routes and rules are the sandbox's, not the endpoint's."""
+        """The interface of a sandbox with its addresses, and what the firewall knows of it.
+
+        Routes, and the rules of published ports, are the sandbox's, not the endpoint's.
+        """
 
     def link(self, network: Network) -> str | None:
         """The name of the network's own link on the host, if it has one."""
+
+    def links(self, network: Network) -> Sequence[str]:
+        """The names of all links on the host that weft makes for the network, whoever is on it."""
+
+    def way_out(self, network: Network, version: int) -> WayOut | None:
+        """How a container on the network leaves it in a family; None: not at all."""
+
+    def publishes(self, network: Network, version: int) -> Publishing | None:
+        """How ports of a container on the network are published in a family; None: they cannot be."""
 
 
 def subnets_of(network: Network) -> Sequence[IPNetwork]:

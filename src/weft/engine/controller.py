@@ -25,7 +25,6 @@ from weft.engine.parts import Parts
 from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec
 from weft.engine.through import go_through
 from weft.errors import Conflict, Invalid, NotFound
-from weft.firewall.elements import port_elements
 from weft.model import Endpoint, Exit, Network, Origin, Sandbox
 from weft.plan import Plan, superseded
 
@@ -319,9 +318,16 @@ class Controller:
         ports = wanted.wanted_ports(spec.ports, records, parts.ports, parts.config) if spec.ports else ()
         if ports and plans.targets(endpoints, records.networks) == (None, None):
             first = f"{ports[0].container_port}/{ports[0].proto}"
-            raise Invalid(f"cannot publish {first}: every network of container {name!r} is internal")
+            raise Invalid(f"cannot publish {first}: {self._why_unpublished(name, endpoints)}")
         extra = wanted.extra_hosts(spec, endpoints, records.networks) if spec.extra_hosts else ()
         return replace(sandbox, ports=ports, extra_hosts=extra), endpoints
+
+    def _why_unpublished(self, name: str, endpoints: Sequence[Endpoint]) -> str:
+        networks = [self._records.networks[endpoint.network] for endpoint in endpoints]
+        if all(network.internal for network in networks):
+            return f"every network of container {name!r} is internal"
+        shown = ", ".join(f"{network.name!r} ({network.driver})" for network in networks)
+        return f"this host leads no ports to container {name!r} on {shown}; a bridge network would"
 
     def _wanted_endpoints(self, spec: ContainerSpec, sandbox: Sandbox) -> list[Endpoint]:
         endpoints: list[Endpoint] = []
@@ -373,8 +379,8 @@ class Controller:
         parts, ends = self._parts, sandbox.origin is Origin.MADE
         networks = {endpoint.network: self._records.networks[endpoint.network] for endpoint in endpoints}
         # Nobody comes in from now on. A namespace of our own, which takes the kernel longest, ends a moment later.
-        to = plans.targets(endpoints, networks)
-        plan = port_elements(sandbox.ports, *to) if ends else plans.sandbox_plan(sandbox, endpoints, networks)
+        planned = plans.sandbox_elements if ends else plans.sandbox_plan
+        plan: Plan = planned(sandbox, endpoints, networks)
         for endpoint in endpoints:
             self._records.drop_endpoint(endpoint)
             self._emit_endpoint("disconnect", sandbox, endpoint)

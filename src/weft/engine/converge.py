@@ -183,11 +183,7 @@ class Converge:
     def asked_for(self) -> tuple[list[str], list[str]]:
         """The names of all links, and the paths of all pins, that some record asks for."""
         records = self._records
-        links = [
-            link
-            for network in records.networks.values()
-            if (link := driver_named(network.driver).link(network)) is not None
-        ]
+        links = [link for network in records.networks.values() for link in driver_named(network.driver).links(network)]
         links += [names.veth(endpoint_id) for endpoint_id in records.endpoints]
         return links, [sandbox.key for sandbox in self._live()]
 

@@ -13,7 +13,6 @@ from ipaddress import IPv4Network, IPv6Network
 from weft.engine import plans
 from weft.engine.forward_rules import ForwardRules
 from weft.engine.parts import Parts
-from weft.firewall.elements import port_elements
 from weft.firewall.ruleset import ruleset
 from weft.model import IPNetwork, Network
 from weft.plan import HOST, NftElement, Sysctl
@@ -109,9 +108,9 @@ class Gate:
             if isinstance(item, NftElement)
         ]
         for sandbox in records.sandboxes.values():
-            if sandbox.ports and sandbox.exit is None:
+            if sandbox.exit is None:
                 endpoints = records.endpoints_of(sandbox.id)
-                found.extend(port_elements(sandbox.ports, *plans.targets(endpoints, records.networks)))
+                found.extend(plans.sandbox_elements(sandbox, endpoints, records.networks))
         return found
 
     def _text(self, coming: Network | None = None) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 
 from weft.drivers import driver_named
+from weft.drivers.driver import WayOut
 from weft.engine.needs import Holder, View
 from weft.firewall.elements import port_elements
 from weft.model import Endpoint, IPAddress, Network, Origin, Sandbox
@@ -37,12 +38,29 @@ def sandbox_plan(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Netw
     for version in (4, 6):
         found = gateway(endpoints, networks, version)
         if found is not None:
-            endpoint, via = found
-            items.append(Route(sandbox.key, _DEFAULT[version], endpoint.ifname, via))
+            endpoint, way = found
+            items.append(Route(sandbox.key, _DEFAULT[version], endpoint.ifname, way.via))
     ipv6 = any(endpoint.ipv6 for endpoint in endpoints)
     items.append(SandboxTable(sandbox.key, NAMESERVER_PORT, ipv6))
-    items.extend(port_elements(sandbox.ports, *targets(endpoints, networks)))
+    items.extend(_published(sandbox, endpoints, networks))
     return tuple(sorted(items, key=lambda item: _ORDER[type(item)]))
+
+
+def sandbox_elements(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Networks) -> tuple[NftElement, ...]:
+    """What the host's firewall knows of a sandbox: the same elements as in its plan."""
+    of_endpoints = (
+        item
+        for endpoint in endpoints
+        for item in driver_named(networks[endpoint.network].driver).endpoint(
+            networks[endpoint.network], endpoint, sandbox
+        )
+        if isinstance(item, NftElement)
+    )
+    return (*of_endpoints, *_published(sandbox, endpoints, networks))
+
+
+def _published(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Networks) -> tuple[NftElement, ...]:
+    return port_elements(sandbox.ports, *targets(endpoints, networks)) if sandbox.ports else ()
 
 
 def source_of(sandbox: Sandbox) -> str | None:
@@ -52,28 +70,40 @@ def source_of(sandbox: Sandbox) -> str | None:
     return sandbox.source if sandbox.origin is Origin.PATH else None
 
 
-def gateway(endpoints: Sequence[Endpoint], networks: Networks, version: int) -> tuple[Endpoint, IPAddress] | None:
-    """The endpoint that carries the default route of a family, and the router's address."""
+def gateway(endpoints: Sequence[Endpoint], networks: Networks, version: int) -> tuple[Endpoint, WayOut] | None:
+    """The endpoint that carries the default route of a family, and where that leads."""
     for endpoint in endpoints:
-        via = endpoint_gateway(endpoint, networks[endpoint.network], version)
-        if via is not None:
-            return endpoint, via
+        way = way_out(endpoint, networks[endpoint.network], version)
+        if way is not None:
+            return endpoint, way
     return None
 
 
+def way_out(endpoint: Endpoint, network: Network, version: int) -> WayOut | None:
+    """How an endpoint's network is left, if it can be and the endpoint has that family."""
+    address = endpoint.ipv4 if version == 4 else endpoint.ipv6
+    return None if address is None else driver_named(network.driver).way_out(network, version)
+
+
 def endpoint_gateway(endpoint: Endpoint, network: Network, version: int) -> IPAddress | None:
-    """The router on an endpoint's network, if the network leads outside and the endpoint has that family."""
-    pool, address = (network.pool4, endpoint.ipv4) if version == 4 else (network.pool6, endpoint.ipv6)
-    return None if network.internal or pool is None or address is None else pool.gateway
+    """The router on an endpoint's network, if there is one and the endpoint has that family."""
+    way = way_out(endpoint, network, version)
+    return None if way is None else way.via
 
 
 def targets(endpoints: Sequence[Endpoint], networks: Networks) -> tuple[IPAddress | None, IPAddress | None]:
     """The container addresses that published ports lead to: those through which answers leave."""
-    found4, found6 = gateway(endpoints, networks, 4), gateway(endpoints, networks, 6)
-    return (
-        found4[0].ipv4.ip if found4 and found4[0].ipv4 else None,
-        found6[0].ipv6.ip if found6 and found6[0].ipv6 else None,
-    )
+    return _target(endpoints, networks, 4), _target(endpoints, networks, 6)
+
+
+def _target(endpoints: Sequence[Endpoint], networks: Networks, version: int) -> IPAddress | None:
+    found = gateway(endpoints, networks, version)
+    if found is None:
+        return None
+    endpoint, network = found[0], networks[found[0].network]
+    address = endpoint.ipv4 if version == 4 else endpoint.ipv6
+    publishing = driver_named(network.driver).publishes(network, version)
+    return address.ip if address is not None and publishing == "nat" else None
 
 
 def holder(sandbox: Sandbox, endpoint: Endpoint) -> Holder:

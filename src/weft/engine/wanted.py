@@ -6,7 +6,7 @@ Every function here reads the records and answers; the controller alone writes t
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
 from weft import names
@@ -49,11 +49,11 @@ def wanted_network(
     driver_named(spec.driver).accept(options)
     if not spec.ipv4 and not spec.ipv6:
         raise Invalid(f"network {spec.name!r} would have neither IPv4 nor IPv6: leave out --ipv4=false or add --ipv6")
-    return Network(
+    network = Network(
         id=spec.id or names.new_id(),
         name=spec.name,
         driver=spec.driver,
-        pools=tuple(_wanted_pools(spec, records, config, host, ula_seed)),
+        pools=tuple(_wanted_pools(spec, options, records, config, host, ula_seed)),
         internal=spec.internal,
         options=options,
         labels=dict(spec.labels),
@@ -61,6 +61,8 @@ def wanted_network(
         attachable=spec.attachable,
         preset=spec.preset,
     )
+    driver_named(spec.driver).check(network)
+    return network
 
 
 def _default_options(spec: NetworkSpec, config: Config) -> dict[str, str]:
@@ -82,7 +84,12 @@ def check_settings(config: Config) -> None:
 
 
 def _wanted_pools(
-    spec: NetworkSpec, records: Records, config: Config, host: Sequence[IPNetwork], ula_seed: str
+    spec: NetworkSpec,
+    options: Mapping[str, str],
+    records: Records,
+    config: Config,
+    host: Sequence[IPNetwork],
+    ula_seed: str,
 ) -> list[Pool]:
     asked = {version: [pool for pool in spec.pools if _version(pool) == version] for version in (4, 6)}
     for version, wanted in ((4, spec.ipv4), (6, spec.ipv6)):
@@ -100,8 +107,9 @@ def _wanted_pools(
         *((subnet, "a route of this host") for subnet in host),
     ]
     bases: dict[int, list[tuple[IPNetwork, int]]] = {4: list(config.address_pools), 6: [(ula_base(ula_seed), 64)]}
+    has_gateway = driver_named(spec.driver).has_gateway
     return [
-        _pool((asked[version] or [PoolSpec()])[0], bases[version], taken)
+        _pool((asked[version] or [PoolSpec()])[0], bases[version], taken, with_gateway=has_gateway(options, version))
         for version, wanted in ((4, spec.ipv4), (6, spec.ipv6))
         if wanted
     ]
@@ -114,7 +122,7 @@ def _version(pool: PoolSpec) -> int:
     return given[0].version if given else 4
 
 
-def _pool(spec: PoolSpec, bases: Sequence[tuple[IPNetwork, int]], taken: Taken) -> Pool:
+def _pool(spec: PoolSpec, bases: Sequence[tuple[IPNetwork, int]], taken: Taken, *, with_gateway: bool) -> Pool:
     return accept_pool(
         subnet=spec.subnet,
         ip_range=spec.ip_range,
@@ -122,7 +130,7 @@ def _pool(spec: PoolSpec, bases: Sequence[tuple[IPNetwork, int]], taken: Taken) 
         aux=dict(spec.aux),
         bases=bases,
         taken=taken,
-        with_gateway=True,
+        with_gateway=with_gateway,
     )
 
 
@@ -247,9 +255,9 @@ def extra_hosts(
     lines: list[tuple[str, IPAddress]] = []
     for name, address in spec.extra_hosts:
         if address == "host-gateway":
-            if found is None:
+            if found is None or found[1].via is None:
                 raise Invalid(f"add-host {name}: no network of the container leads to the host")
-            lines.append((name, found[1]))
+            lines.append((name, found[1].via))
         else:
             try:
                 lines.append((name, ip_address(address)))
