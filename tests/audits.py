@@ -158,7 +158,7 @@ class _Audit:
             self._records.put_sandbox(sandbox)
         for endpoint in self._loaded.endpoints:
             self._records.add_endpoint(endpoint)
-        self._live = [sandbox for sandbox in self._loaded.sandboxes if sandbox.exit is None]
+        self._live = [sandbox for sandbox in self._loaded.sandboxes if sandbox.exit is None and sandbox.origin.own]
 
     def pending(self) -> Iterator[str]:
         for ident in self._loaded.pending:

@@ -132,6 +132,15 @@ class Origin(enum.StrEnum):
     """A running process's; ends with the process."""
     PATH = "path"
     """A path that somebody else bound; ends when the path is gone."""
+    HOST = "host"
+    """The host's own: nothing in it is weft's. Only with a process of weft's."""
+    SHARED = "shared"
+    """Another sandbox's, which owns all that is in it. Only with a process of weft's."""
+
+    @property
+    def own(self) -> bool:
+        """Whether the sandbox has its namespace to itself."""
+        return self not in (Origin.HOST, Origin.SHARED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,10 +150,10 @@ class Sandbox:
     id: str
     name: str
     key: str
-    """The path at which weft has bound the namespace (`names.pin`)."""
+    """The path at which weft has bound the namespace (`names.pin`); its owner's, if it is shared; empty: the host's."""
     origin: Origin = Origin.MADE
     source: str = ""
-    """For PID, "PID:STARTTIME" (field 22 of /proc/PID/stat); for PATH, the path."""
+    """For PID, "PID:STARTTIME" (field 22 of /proc/PID/stat); for PATH, the path; for SHARED, the owner's id."""
     hostname: str = ""
     dns: tuple[IPAddress, ...] = ()
     """Upstream servers of its own; the host's if empty."""

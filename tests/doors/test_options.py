@@ -33,7 +33,8 @@ from weft.errors import Invalid
         ("front:address=10.7.0.9", None),
         ("front:name=back", None),
         ("front:gw-priority=high", None),
-        ("container:web", None),
+        ("container:web", {"network": "container:web"}),
+        ("container:", {"network": "container:"}),
     ],
 )
 def test_network(text: str, document: object):

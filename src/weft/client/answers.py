@@ -118,6 +118,8 @@ class Container(Answer):
     netns: str
     """The path at which its network namespace is bound."""
     origin: str
+    network_mode: str
+    """none, host, or container:NAME, in the place of networks; empty if it is on some."""
     pid: int | None
     labels: dict[str, str]
     created: float

@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import partial
 
 from weft import names
-from weft.engine import files, plans, wanted
+from weft.engine import files, plans, stacks, wanted
 from weft.engine.farewells import Farewells
 from weft.engine.gate import Gate
 from weft.engine.owners import Owners
@@ -26,7 +26,7 @@ from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec
 from weft.engine.through import go_through
 from weft.errors import Conflict, Invalid, NotFound
 from weft.model import Endpoint, Exit, Network, Origin, Sandbox
-from weft.plan import Plan, superseded
+from weft.plan import Netns, Plan, superseded
 
 _log = logging.getLogger("weft.engine")
 
@@ -158,6 +158,9 @@ class Controller:
         if sandbox.exit is not None or self._parts.runtime.pids(sandbox.id):
             state = "has exited" if sandbox.exit else "is running"
             raise Conflict(f"container {sandbox.name!r} {state} already")
+        owner = stacks.owner_of(sandbox, self._records)
+        if owner.exit is not None:
+            raise Conflict(f"container {owner.name!r}, whose network {sandbox.name!r} is to use, has exited")
         self._parts.runtime.start(sandbox, self._etc(sandbox))
         self._emit("start", sandbox)
         return sandbox
@@ -197,6 +200,7 @@ class Controller:
         sandbox = self._records.sandbox(ref)
         if not force and sandbox.process is not None and self._parts.runtime.pids(sandbox.id):
             raise Conflict(f"container {sandbox.name!r} is running; `weft stop` it first, or `weft rm -f`")
+        self._check_unshared(sandbox, force=force)
         endpoints = self._records.endpoints_of(sandbox.id)
         self._parts.store.drop(sandbox=sandbox.id, endpoints=[endpoint.id for endpoint in endpoints])
         go_through(
@@ -205,6 +209,12 @@ class Controller:
             lambda: self._discard(sandbox),
             lambda: self._emit("destroy", sandbox),
         )
+
+    def _check_unshared(self, sandbox: Sandbox, *, force: bool) -> None:
+        sharers = stacks.sharers_of(sandbox, self._records)
+        if sharers and not force:
+            shown = ", ".join(sharer.name for sharer in sharers)
+            raise Conflict(f"container {sandbox.name!r} shares its network with {shown}; `weft rm` them first")
 
     def _discard(self, sandbox: Sandbox) -> None:
         if sandbox.process is not None:
@@ -242,6 +252,7 @@ class Controller:
         sandbox, network = records.sandbox(container_ref), self._network_for(network_ref)
         if sandbox.exit is not None:
             raise Conflict(f"container {sandbox.name!r} has exited: nothing is left to connect")
+        stacks.check_own(sandbox, records)
         present = records.endpoints_of(sandbox.id)
         endpoint = wanted.wanted_endpoint(spec, network, sandbox, present, records)
         old = plans.sandbox_plan(sandbox, present, records.networks)
@@ -271,6 +282,7 @@ class Controller:
         parts, records = self._parts, self._records
         try:
             network, sandbox = records.network(network_ref), records.sandbox(container_ref)
+            stacks.check_own(sandbox, records)
             endpoint = wanted.find_endpoint(network, sandbox, records)
         except NotFound:
             if force:
@@ -298,14 +310,15 @@ class Controller:
         wanted.check_one_origin(spec)
         ident = names.new_id()
         name = wanted.wanted_name(spec, records)
-        origin, source = self._origin(spec)
+        stack = stacks.shared_stack(spec, records)
+        origin, source = (stack.origin, stack.source) if stack else self._origin(spec)
         sandbox = Sandbox(
             id=ident,
             name=name,
-            key=names.pin(parts.config.run_dir, ident),
+            key=stack.key if stack else names.pin(parts.config.run_dir, ident),
             origin=origin,
             source=source,
-            hostname=spec.hostname or names.short(ident),
+            hostname=stack.hostname if stack else spec.hostname or names.short(ident),
             dns=spec.dns,
             dns_search=spec.dns_search,
             dns_options=spec.dns_options,
@@ -314,7 +327,7 @@ class Controller:
             auto_remove=spec.auto_remove,
             created=parts.clock.time(),
         )
-        endpoints = self._wanted_endpoints(spec, sandbox)
+        endpoints = [] if stack or stacks.names_no_network(spec) else self._wanted_endpoints(spec, sandbox)
         ports = wanted.wanted_ports(spec.ports, records, parts.ports, parts.config) if spec.ports else ()
         if ports and plans.targets(endpoints, records.networks) == (None, None):
             first = f"{ports[0].container_port}/{ports[0].proto}"
@@ -324,6 +337,8 @@ class Controller:
 
     def _why_unpublished(self, name: str, endpoints: Sequence[Endpoint]) -> str:
         networks = [self._records.networks[endpoint.network] for endpoint in endpoints]
+        if not networks:
+            return f"container {name!r} is on no network"
         if all(network.internal for network in networks):
             return f"every network of container {name!r} is internal"
         shown = ", ".join(f"{network.name!r} ({network.driver})" for network in networks)
@@ -360,6 +375,8 @@ class Controller:
         return Origin.MADE, ""
 
     def _publish(self, sandbox: Sandbox, endpoints: Sequence[Endpoint]) -> None:
+        if not sandbox.origin.own:
+            return  # whoever owns the namespace is served there
         holders = [(endpoint.network, plans.holder(sandbox, endpoint)) for endpoint in endpoints]
         view = plans.view(sandbox, endpoints, self._records.networks)
         udp, tcp = self._parts.kernel.open_nameserver(sandbox.key)
@@ -371,16 +388,19 @@ class Controller:
         self._parts.names.set_view(plans.view(sandbox, endpoints, networks))
         if sandbox.ports:
             self._parts.ports.aim(sandbox.ports, *plans.targets(endpoints, networks))
-        if sandbox.process is not None:
-            self._parts.runtime.write_files(sandbox.id, self._etc(sandbox))
+        for each in (sandbox, *stacks.sharers_of(sandbox, self._records)):
+            if each.process is not None:
+                self._parts.runtime.write_files(each.id, self._etc(each))
 
     def _release(self, sandbox: Sandbox, endpoints: Sequence[Endpoint]) -> None:
         """The records are gone; now everything else is."""
         parts, ends = self._parts, sandbox.origin is Origin.MADE
         networks = {endpoint.network: self._records.networks[endpoint.network] for endpoint in endpoints}
         # Nobody comes in from now on. A namespace of our own, which takes the kernel longest, ends a moment later.
-        planned = plans.sandbox_elements if ends else plans.sandbox_plan
-        plan: Plan = planned(sandbox, endpoints, networks)
+        # Where others live in it, it does not end: its links are taken out first.
+        staying = not ends or stacks.sharers_of(sandbox, self._records)
+        planned = plans.sandbox_plan if staying else plans.sandbox_elements
+        plan: Plan = tuple(i for i in planned(sandbox, endpoints, networks) if not (ends and isinstance(i, Netns)))
         for endpoint in endpoints:
             self._records.drop_endpoint(endpoint)
             self._emit_endpoint("disconnect", sandbox, endpoint)
@@ -427,7 +447,10 @@ class Controller:
             raise
 
     def _etc(self, sandbox: Sandbox) -> dict[str, str]:
-        return files.etc_files(sandbox, self._records.endpoints_of(sandbox.id), self._parts.resolv_conf())
+        if sandbox.origin is Origin.HOST:
+            return files.host_files(sandbox, self._parts.resolv_conf())
+        owner = stacks.owner_of(sandbox, self._records)
+        return files.etc_files(owner, self._records.endpoints_of(owner.id), self._parts.resolv_conf())
 
     def _seed(self) -> str:
         """What this host's IPv6 prefix is made from: random once, then the same for ever."""

@@ -121,6 +121,8 @@ class Converge:
         if sandbox.origin is Origin.PID:
             pid, _, started = sandbox.source.partition(":")
             return None if parts.processes.start_time(int(pid)) == int(started) else unknown
+        if sandbox.origin is Origin.HOST:
+            return None
         path = sandbox.source if sandbox.origin is Origin.PATH else sandbox.key
         if not parts.kernel.is_namespace(path):
             return unknown
@@ -163,7 +165,7 @@ class Converge:
             network_id: [plans.holder(records.sandboxes[e.sandbox], e) for e in records.endpoints_on(network_id)]
             for network_id in records.networks
         }
-        live = self._live()
+        live = [sandbox for sandbox in self._live() if sandbox.origin.own]
         self._parts.names.reconcile(
             {network.id: network.name for network in records.networks.values()},
             holders,
@@ -185,7 +187,7 @@ class Converge:
         records = self._records
         links = [link for network in records.networks.values() for link in driver_named(network.driver).links(network)]
         links += [names.veth(endpoint_id) for endpoint_id in records.endpoints]
-        return links, [sandbox.key for sandbox in self._live()]
+        return links, [sandbox.key for sandbox in self._live() if sandbox.origin.own]
 
     def audit(self) -> None:
         """Compare everything with the kernel, a piece at a time, while no request waits.
@@ -235,7 +237,7 @@ class Converge:
 
     def heal_sandbox(self, sandbox_id: str) -> bool:
         sandbox = self._records.sandboxes.get(sandbox_id)
-        if sandbox is None or sandbox.exit is not None:
+        if sandbox is None or sandbox.exit is not None or not sandbox.origin.own:
             return False
         if not self._parts.kernel.is_namespace(sandbox.key):
             return False  # its end is noticed elsewhere

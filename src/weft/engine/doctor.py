@@ -159,7 +159,7 @@ class Examination:
 
     def _look_at_sandbox(self, sandbox_id: str) -> None:
         sandbox = self._parts.records.sandboxes.get(sandbox_id)
-        if sandbox is None or sandbox.exit is not None:
+        if sandbox is None or sandbox.exit is not None or not sandbox.origin.own:
             return
         if self._parts.kernel.is_namespace(sandbox.key):
             self._note(f"container {sandbox.name}", self._converge.plan_of(sandbox))

@@ -44,7 +44,7 @@ class Drift:
 
     def _learn(self, sandbox_id: str) -> None:
         sandbox = self._records.sandboxes.get(sandbox_id)
-        if sandbox is None or sandbox.exit is not None:
+        if sandbox is None or sandbox.exit is not None or not sandbox.origin.own:
             return
         try:
             number = self._kernel.nsid(sandbox.key)

@@ -13,6 +13,7 @@ from weft.drivers import driver_named
 from weft.engine import plans
 from weft.engine.gate import Gate
 from weft.engine.parts import Parts
+from weft.engine.stacks import network_mode
 from weft.explain.container import Attachment, ContainerFacts, Neighbour, qualified
 from weft.explain.network import Member, NetworkFacts
 from weft.model import Endpoint, IPAddress, Network, Sandbox
@@ -58,6 +59,7 @@ class Explainer:
             drift=self.drift((*shared, *plan)),
             firewall=self._gate.intact(),
             answers=None,
+            elsewhere=network_mode(sandbox, self._records),
         )
         return facts, self._asker(sandbox, attachments)
 

@@ -20,6 +20,13 @@ def etc_files(sandbox: Sandbox, endpoints: Sequence[Endpoint], host_resolv_conf:
     }
 
 
+def host_files(sandbox: Sandbox, host_resolv_conf: str) -> dict[str, str]:
+    """For a container on the host's own network: the host's files as they are, or their like in a root of its own."""
+    if sandbox.process is None or sandbox.process.rootfs is None:
+        return {}
+    return {"hosts": _LOCAL + _LOCAL6, "resolv.conf": host_resolv_conf}
+
+
 def _hosts(sandbox: Sandbox, endpoints: Sequence[Endpoint]) -> str:
     own = sandbox.hostname
     names = f"{own} {own.partition('.')[0]}" if "." in own else own

@@ -32,6 +32,8 @@ class Owners:
         for ident in self._known.keys() - sandboxes.keys():
             del self._known[ident]
         for ident in sandboxes.keys() - self._known.keys():
+            if not sandboxes[ident].origin.own:
+                continue
             identity = self._known[ident] = self._kernel.identity(sandboxes[ident].key)
             if identity is not None:
                 self._owners[identity] = ident

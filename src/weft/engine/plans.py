@@ -29,7 +29,9 @@ def network_plan(network: Network) -> Plan:
 
 
 def sandbox_plan(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Networks) -> Plan:
-    """All that a sandbox has in the kernel. `endpoints` in gateway order."""
+    """All that a sandbox has in the kernel: nothing, unless the namespace is its own. `endpoints` in gateway order."""
+    if not sandbox.origin.own:
+        return ()
     items: list[Item] = [Netns(sandbox.key, source_of(sandbox)), Loopback(sandbox.key)]
     for endpoint in endpoints:
         network = networks[endpoint.network]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from weft.engine import plans
+from weft.engine import plans, stacks
 from weft.engine.explain import Ask, nobody
 from weft.engine.gate import Gate
 from weft.engine.parts import Parts
@@ -17,7 +17,7 @@ from weft.errors import Invalid, NotFound
 from weft.explain.health.facts import Chain, HostFacts
 from weft.explain.reach.facts import Listener, Party, ReachFacts, Target
 from weft.explain.reach.target import read_target
-from weft.model import Endpoint, IPAddress, Sandbox
+from weft.model import Endpoint, IPAddress, Origin, Sandbox
 from weft.plan import HOST, Item
 
 THE_HOST, OUTSIDE = "host", "outside"
@@ -77,9 +77,12 @@ class Ways:
         return self._party(self._records.sandbox(ref))
 
     def _party(self, sandbox: Sandbox) -> Party:
+        if sandbox.origin is Origin.HOST:
+            return Party(kind="host", name="the host")
+        name, sandbox = sandbox.name, sandbox if sandbox.exit else stacks.owner_of(sandbox, self._records)
         endpoints = self._records.endpoints_of(sandbox.id)
         plan = plans.sandbox_plan(sandbox, endpoints, self._records.networks) if sandbox.exit is None else ()
-        return Party(kind="container", name=sandbox.name, sandbox=sandbox, endpoints=tuple(endpoints), plan=plan)
+        return Party(kind="container", name=name, sandbox=sandbox, endpoints=tuple(endpoints), plan=plan)
 
     def _target(self, asked: Target, source: Party, host: HostFacts) -> tuple[Party, Target]:
         if asked.address is not None:

@@ -12,7 +12,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 from weft import names
 from weft.config import Config
 from weft.drivers import driver_named
-from weft.engine import nicknames, plans
+from weft.engine import nicknames, plans, stacks
 from weft.engine.needs import HostPorts
 from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec, PoolSpec, PortSpec
 from weft.engine.state import Records
@@ -43,6 +43,8 @@ def wanted_network(
 ) -> Network:
     """`host` lists the subnets that the host itself routes; `ula_seed` what its IPv6 /48 is made from."""
     check_name("network", spec.name)
+    if stacks.is_reserved(spec.name):
+        raise Conflict(f"network {spec.name!r} cannot be made: the name stands for {stacks.MEANING[spec.name]}")
     if records.has_network(spec.name) or spec.name in records.preset_names:
         raise Conflict(f"network {spec.name!r} already exists")
     options = {**_default_options(spec, config), **spec.options}

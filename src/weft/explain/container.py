@@ -68,10 +68,15 @@ class ContainerFacts:
     """Whether the rules of `table inet weft` are as written; None: not looked at."""
     answers: Answers | None
     """None: the name server was not asked, or does not answer at all."""
+    elsewhere: str = ""
+    """none, host, or container:NAME, in the place of networks."""
 
 
 def explain_container(facts: ContainerFacts) -> Explanation:
     sandbox = facts.sandbox
+    if not sandbox.origin.own:
+        sections = [_foreign_stack(facts)] if facts.elsewhere else []
+        return explanation("container", sandbox.id, sandbox.name, facts.condition, sections)
     sections = [_stack(facts)]
     for attachment in facts.attachments:
         sections += (_interface(attachment, facts), _neighbours(attachment))
@@ -84,6 +89,22 @@ def _stack(facts: ContainerFacts) -> Section:
         title="Its network stack",
         lines=tuple(item_line(item, facts.drift) for item in facts.plan if isinstance(item, Netns | Loopback)),
     )
+
+
+def _foreign_stack(facts: ContainerFacts) -> Section:
+    _, shares, owner = facts.elsewhere.partition(":")
+    if shares:
+        line = Line(
+            text=f"the network of container {owner}, whole",
+            why=f"Interfaces, addresses, names and ports are {owner}'s, and end with {owner}; `weft explain {owner}` "
+            "shows them.",
+        )
+    else:
+        line = Line(
+            text="the host's own network",
+            why="Nothing of it is weft's: no address, no name, no published port. It listens on the host's own ports.",
+        )
+    return Section(title="Its network stack", lines=(line,))
 
 
 def _interface(attachment: Attachment, facts: ContainerFacts) -> Section:

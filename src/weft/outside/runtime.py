@@ -10,6 +10,7 @@ import errno
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -187,7 +188,7 @@ class ShimRuntime:
     def _config(self, sandbox: Sandbox) -> frames.Record:
         process = sandbox.process
         assert process is not None
-        env = {"PATH": PATH, "HOSTNAME": sandbox.hostname, "HOME": "/root"}
+        env = {"PATH": PATH, "HOSTNAME": sandbox.hostname or socket.gethostname(), "HOME": "/root"}
         if process.tty:
             env["TERM"] = "xterm"
         return {

@@ -9,6 +9,7 @@ from weft.drivers import driver_named
 from weft.engine.parts import Parts
 from weft.engine.plans import endpoint_gateway, holder
 from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec, PoolSpec, PortSpec
+from weft.engine.stacks import network_mode
 from weft.errors import Invalid
 from weft.fields import read_address, read_network
 from weft.model import Endpoint, IPAddress, IPNetwork, Network, Pool, PortBinding, Process, Proto, Sandbox
@@ -179,6 +180,7 @@ def container_answer(sandbox: Sandbox, parts: Parts) -> types.Container:
         hostname=sandbox.hostname,
         netns=sandbox.key,
         origin=sandbox.origin.value,
+        network_mode=network_mode(sandbox, parts.records),
         pid=pid_of(sandbox, parts),
         labels=dict(sandbox.labels),
         created=sandbox.created,

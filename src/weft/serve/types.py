@@ -239,8 +239,10 @@ class Container(Answer, frozen=True):
     hostname: str
     netns: str
     """The path at which its network namespace is bound."""
-    origin: Literal["made", "pid", "path"]
+    origin: Literal["made", "pid", "path", "host", "shared"]
     """Where the namespace comes from."""
+    network_mode: str
+    """In the place of networks: none, host, or container:NAME for whose network it uses; empty if it is on networks."""
     pid: int | None
     """The container's first process, or the process whose namespace was adopted."""
     labels: dict[str, str]

@@ -49,10 +49,12 @@ _QUIET = MS_NOSUID | MS_NODEV | MS_NOEXEC
 def enter(*, netns: str, rootfs: str, hostname: str, files: str) -> None:
     """Enter the network namespace and new mount, UTS and IPC namespaces, and furnish them. Raises OSError.
 
-    `rootfs` is a directory, or empty for the host's file system; `files` the directory with the contents of `ETC`.
+    `netns` is empty for the host's own, of which nothing is changed. `rootfs` is a directory, or empty for the host's
+    file system; `files` the directory with the contents of `ETC`.
     To be called by the first process of the PID namespace: /proc shows the namespace of who mounts it.
     """
-    setns(netns, CLONE_NEWNET)
+    if netns:
+        setns(netns, CLONE_NEWNET)
     unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC)
     mount("none", "/", None, MS_REC | MS_SLAVE)  # what the host mounts later appears here, and nothing goes back
     os.chdir("/")
@@ -71,7 +73,7 @@ def enter(*, netns: str, rootfs: str, hostname: str, files: str) -> None:
         mount("none", ".", None, MS_REC | MS_PRIVATE)
         umount(".", MNT_DETACH)
         os.chdir("/")
-    for key, value in SYSCTLS.items():
+    for key, value in SYSCTLS.items() if netns else ():
         _write_sysctl(key, value)
 
 

@@ -64,7 +64,7 @@ def _row(container: Container, now: float, *, whole: bool) -> dict[str, str]:
         "Names": container.name,
         "Status": status_text(container, now),
         "State": container.state,
-        "Networks": ", ".join(endpoint_text(endpoint) for endpoint in container.endpoints),
+        "Networks": container.network_mode or ", ".join(endpoint_text(endpoint) for endpoint in container.endpoints),
         "Ports": ports_text(container.ports) if container.exit is None else "",
         "Command": _command(container, whole=whole),
         "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(container.created)),

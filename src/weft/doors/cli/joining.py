@@ -15,7 +15,8 @@ FLAGS = (
     Flag(
         "--net --network",
         "NETWORK[:KEY=VALUE,…]",
-        "A network to join (none given: 'bridge'); keys: ip, ip6, mac, alias,\ngw-priority, ifname",
+        "A network to join (none given: 'bridge'); keys: ip, ip6, mac, alias,\ngw-priority, ifname. Or none, host, or "
+        "container:NAME",
         repeat=True,
         completes="network",
     ),
@@ -39,6 +40,9 @@ FLAGS = (
 
 DETAILS = """\
   --network front:ip=10.7.0.9,alias=db     also name=front,ip=10.7.0.9,alias=db
+  --network none        no network, until one is connected
+  --network host        the host's own: no address, names or ports of its own
+  --network container:web                  the network of web, whole
   -p 8080:80            port 8080 of every address of the host, to port 80
   -p 127.0.0.1:9000-9010:9000-9010/udp     a range, of one address
   -p '[::1]:8080:80'    an IPv6 address in brackets

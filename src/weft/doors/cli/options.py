@@ -31,7 +31,9 @@ PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 def read_attachment(text: str) -> Document:
-    """`front`, `front:ip=10.7.0.9,alias=db`, or Docker's `name=front,ip=10.7.0.9,alias=db`."""
+    """`front`, `front:ip=10.7.0.9,alias=db`, or Docker's `name=front,ip=10.7.0.9,alias=db`; also `container:web`."""
+    if text.startswith("container:") and "=" not in text:
+        return {"network": text}
     name, fields = _split_attachment(text)
     document: Document = {}
     aliases: list[str] = []

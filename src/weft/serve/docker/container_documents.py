@@ -11,7 +11,7 @@ from typing import Any
 
 from weft.engine.controller import DEFAULT_NETWORK
 from weft.engine.parts import Parts
-from weft.model import Sandbox
+from weft.model import Origin, Sandbox
 from weft.names import short
 from weft.serve import convert, types
 from weft.serve.docker.clock import lasting, rfc3339
@@ -40,7 +40,7 @@ def summary(sandbox: Sandbox, parts: Parts, version: Version) -> Document:
         "Labels": shown.labels,
         "State": shown.state,
         "Status": _status(sandbox, shown, parts),
-        "HostConfig": {"NetworkMode": _network_mode(shown)},
+        "HostConfig": {"NetworkMode": _network_mode(sandbox, shown)},
         "NetworkSettings": {"Networks": networks_of(shown, parts, version)},
         "Mounts": [],
     }
@@ -153,7 +153,7 @@ def _host_config(sandbox: Sandbox, shown: types.Container) -> Document:
         "Binds": None,
         "ContainerIDFile": "",
         "LogConfig": {"Type": "json-file", "Config": {}},
-        "NetworkMode": _network_mode(shown),
+        "NetworkMode": _network_mode(sandbox, shown),
         "PortBindings": _bindings(shown, lambda port: (port.host_ip or "",)),
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
         "AutoRemove": shown.auto_remove,
@@ -188,8 +188,12 @@ def _host_config(sandbox: Sandbox, shown: types.Container) -> Document:
     }
 
 
-def _network_mode(shown: types.Container) -> str:
+def _network_mode(sandbox: Sandbox, shown: types.Container) -> str:
     """The network of the default route, by name; one that has ended is on none any more."""
+    if sandbox.origin is Origin.SHARED:
+        return f"container:{sandbox.source}"
+    if sandbox.origin is Origin.HOST:
+        return "host"
     return shown.endpoints[0].network if shown.endpoints else "none" if shown.state == "running" else "default"
 
 
