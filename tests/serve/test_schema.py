@@ -23,15 +23,17 @@ from tests.hosts import PrivateHost
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 REQUESTS = 5000
-PATIENCE = 0.5
-"""Seconds; waiting for a container to end takes longer, and is left then."""
+PATIENCE = 10.0
+"""Seconds."""
+WAITING = 0.5
+"""For what waits until a container ends: it takes longer, and is left then."""
 
 NETWORKS, CONTAINERS = ("front", "back"), ("web", "job")
 
 
 class Unix(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=PATIENCE)
+    def __init__(self, path: str, patience: float) -> None:
+        super().__init__("localhost", timeout=patience)
         self._path = path
 
     def connect(self) -> None:
@@ -119,7 +121,7 @@ def _waits(path: str) -> bool:
 def _send(weftd: Weftd, case: Any) -> int:
     """The answer's status; 200 for one that does not come, since it waits for something to happen."""
     prepared = requests.Request(**case.as_transport_kwargs(base_url="http://localhost")).prepare()
-    connection = Unix(f"{weftd.run_dir}/weft.sock")
+    connection = Unix(f"{weftd.run_dir}/weft.sock", WAITING if _waits(case.path) else PATIENCE)
     try:
         connection.request(case.method, prepared.path_url, prepared.body, dict(prepared.headers))
         return connection.getresponse().status
