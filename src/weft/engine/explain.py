@@ -58,6 +58,7 @@ class Explainer:
             drift=self.drift((*shared, *plan)),
             firewall=self._gate.intact(),
             answers=None,
+            holds_ports=not endpoints or plans.holds_ports(endpoints, self._records.networks),
         )
         return facts, self._asker(sandbox, attachments)
 
