@@ -47,6 +47,8 @@ class Config:
     resolv_conf: str = "/etc/resolv.conf"
     forward_rules: str = "/etc/weft/forward.nft"
     """nft rules that decide on forwarded packets before weft does, one a line; absent means none."""
+    accept_mark: tuple[int, int] | None = None
+    """(mark, mask): packets that somebody else's rules have marked so are let through to containers."""
     spares: int = 3
     """How many namespaces are made ahead, so that a join need not wait for one; 0 for none."""
     audit_seconds: int = 30
@@ -129,6 +131,20 @@ def _options(field: str, value: object) -> tuple[tuple[str, str, str], ...]:
     return tuple(options)
 
 
+def _mark(field: str, value: object) -> tuple[int, int]:
+    """ "0x2", or "0x2/0xff" where only some bits count."""
+    mark, slash, mask = str(value).partition("/")
+    try:
+        read = int(mark, 0), int(mask, 0) if slash else 0xFFFFFFFF
+    except ValueError:
+        raise Invalid(f"{field}: {value!r} is not MARK or MARK/MASK, such as 0x2/0xff") from None
+    if not 0 < read[0] <= read[1] <= 0xFFFFFFFF or read[0] & ~read[1]:
+        raise Invalid(
+            f"{field}: {value!r} would never be met, or by packets without a mark; give a mark within its mask"
+        )
+    return read
+
+
 _READERS: dict[str, Callable[[str, object], object]] = {
     "state_dir": _path,
     "run_dir": _path,
@@ -146,6 +162,7 @@ _READERS: dict[str, Callable[[str, object], object]] = {
     "dns": lambda f, v: tuple(read_address(f, item) for item in _list(f, v)),
     "resolv_conf": _path,
     "forward_rules": _path,
+    "accept_mark": _mark,
     "spares": lambda f, v: read_int(f, str(v), low=0, high=100),
     "audit_seconds": lambda f, v: read_int(f, str(v), low=1, high=86400),
 }

@@ -116,6 +116,8 @@ def build(config: Config, wrap: Callable[[Parts], Parts] = lambda parts: parts) 
     gate = Gate(parts, lambda: _rules(_read(config.forward_rules)))
     farewells = Farewells(parts.kernel, worker.when_idle)
     converge = Converge(parts, gate, worker.when_idle, farewells)
+    controller = Controller(parts, gate, worker.when_idle, farewells)
+    controller.announcements.later = worker.later
     look = HostLook(kernel, config)
 
     def restore_names() -> None:
@@ -127,7 +129,7 @@ def build(config: Config, wrap: Callable[[Parts], Parts] = lambda parts: parts) 
         worker=worker,
         parts=parts,
         gate=gate,
-        controller=Controller(parts, gate, worker.when_idle, farewells),
+        controller=controller,
         converge=converge,
         drift=Drift(parts, converge, worker.when_idle),
         watch=Watch(),

@@ -36,6 +36,16 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Borrowed:
+    """A link that was there before the network that uses it, as it was found: so it is left."""
+
+    addresses: tuple[IPInterface, ...] = ()
+    """Its own."""
+    mtu: int = 1500
+    route_localnet: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     id: str
     name: str
@@ -52,6 +62,8 @@ class Network:
     """Shown to clients of Docker's API that said so; here every network is."""
     preset: str = ""
     """The name of the preset that it was made from."""
+    borrowed: Borrowed | None = None
+    """None: its link on the host is weft's own."""
 
     @property
     def pool4(self) -> Pool | None:

@@ -12,6 +12,9 @@ SHORT = 12
 LINK_GROUP = 0x77656674
 """The group ("weft") every link of ours carries in the host's namespace: what bears it may be swept."""
 
+BRIDGE_MAC = "02:77:"
+"""How the MACs of our bridges begin: with the group it marks one whose name the user chose."""
+
 TABLE = "weft"
 """The nftables table (family inet) that weft owns whole, in the host and inside each container."""
 

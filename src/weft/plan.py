@@ -18,6 +18,9 @@ HOST = ""
 
 Atom = str | int | IPAddress | IPNetwork
 
+KEYWORDS = ("tcp", "udp", "sctp", "ipv4", "ipv6")
+"""What text in an element stands for itself; any other is the name of an interface."""
+
 
 def _in(netns: str, command: str) -> str:
     return f"nsenter --net={netns} {command}" if netns else command
@@ -50,15 +53,19 @@ class Loopback:
 class Bridge:
     """A bridge in the host's namespace, up, marked with the link group, without multicast snooping.
 
-    No IPv6 address is made by the kernel itself (addr_gen_mode none) unless `ipv6`.
+    No IPv6 address is made by the kernel itself (addr_gen_mode none) unless `ipv6`. One that is `borrowed` was there
+    before, and is only looked at: it has to be up.
     """
 
     name: str
     mac: str
     mtu: int
     ipv6: bool = False
+    borrowed: bool = False
 
     def describe(self) -> tuple[str, ...]:
+        if self.borrowed:
+            return (f"ip link show {self.name} type bridge up",)
         up = f"ip link set {self.name} up"
         return (
             f"ip link add {self.name} address {self.mac} mtu {self.mtu} group {LINK_GROUP} type bridge "
@@ -124,13 +131,19 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Sysctl:
-    """A switch of the kernel. Host-wide ones are set if they differ, said aloud, and never taken back."""
+    """A switch of the kernel. Host-wide ones are set if they differ, said aloud, and never taken back.
+
+    That of somebody else's link is set back to what it was `before`. One that is `optional` shuts something that a
+    kernel without the switch does not have.
+    """
 
     netns: str
     key: str
     """Dotted, a '.' inside a link's name written '/': sysctl(8)."""
     value: str
     reason: str
+    before: str | None = None
+    optional: bool = False
 
     def describe(self) -> tuple[str, ...]:
         return (_in(self.netns, f"sysctl -w {self.key}={self.value}") + f"  # {self.reason}",)
@@ -156,7 +169,7 @@ class NftElement:
 
 def _atom(value: Atom) -> str:
     # An interface's name is quoted, or nft may read it as a number or keyword; protocols are keywords.
-    if isinstance(value, str) and value not in ("tcp", "udp", "sctp"):
+    if isinstance(value, str) and value not in KEYWORDS:
         return f'"{value}"'
     return str(value)
 

@@ -70,6 +70,7 @@ _HELP = {
     "dns": "upstream servers instead of those in resolv.conf",
     "resolv_conf": "the host's resolver configuration (default /etc/resolv.conf)",
     "forward_rules": "nft rules that decide on forwarded packets before weft does (default /etc/weft/forward.nft)",
+    "accept_mark": "let packets with this mark through to containers: 0x2 or 0x2/0xff (default: none)",
     "spares": "namespaces made ahead for containers to come (default 3)",
     "audit_seconds": "how often kernel and records are compared (default 30)",
 }

@@ -8,6 +8,9 @@ import pytest
 
 from tests.docker.conftest import World
 from tests.waiting import eventually
+from weft.drivers.bridge_options import SPELLINGS
+
+KNOWN = sorted(set(SPELLINGS.values()))
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("clean")]
 
@@ -145,7 +148,7 @@ def test_families_by_option_as_the_daemons_own_words(world: World):
         ("--ingress n", "This node is not a swarm manager: weft's networks here have the scope local."),
         ("--config-only --internal n", "configuration network can only contain network specific fields"),
         ("--config-from nowhere n", 'configuration network "nowhere" does not exist'),
-        ("--opt colour=blue n", "unknown option 'colour' for driver bridge; it knows icc, masquerade, mtu"),
+        ("--opt colour=blue n", f"unknown option 'colour' for driver bridge; it knows {', '.join(KNOWN)}"),
         ("--opt mtu=wide n", "option mtu: 'wide' is not a whole number"),
         (
             "--subnet 10.6.0.0/25 n",
@@ -275,3 +278,44 @@ def test_what_is_used_stays(world: World, client: str):
     said = world.refusal("network", "rm", "blue", client=client)
     assert re.search(r'network blue has active endpoints \(name:"web" id:"[0-9a-f]{12}"\)', said)
     assert "blue" in world.networks()
+
+
+DOCKERS_OPTIONS = {
+    "com.docker.network.bridge.gateway_mode_ipv4": "routed",
+    "com.docker.network.bridge.gateway_mode_ipv6": "nat-unprotected",
+    "com.docker.network.bridge.name": "lan0",
+    "com.docker.network.bridge.inhibit_ipv4": "false",
+    "com.docker.network.bridge.host_binding_ipv4": "127.0.0.1",
+    "com.docker.network.bridge.trusted_host_interfaces": "eth7:eth8",
+    "com.docker.network.bridge.enable_ip_masquerade": "true",
+    "com.docker.network.bridge.default_bridge": "false",
+    "com.docker.network.host_ipv4": "192.0.2.9",
+    "com.docker.network.host_ipv6": "2001:db8::9",
+    "com.docker.network.container_iface_prefix": "lan",
+    "com.docker.network.advertise_addr_nmsgs": "1",
+    "com.docker.network.advertise_addr_ms": "500",
+}
+
+
+def test_every_option_of_docker_s_bridge_driver_comes_back_as_it_was_given(world: World, client: str):
+    options = [part for name, value in DOCKERS_OPTIONS.items() for part in ("--opt", f"{name}={value}")]
+    world.docker("network", "create", "--ipv6", *options, "blue", client=client)
+    assert world.inspect("blue", client)["Options"] == DOCKERS_OPTIONS
+    assert world.weftd.host.run("ip -br link show lan0").stdout.startswith("lan0 ")
+    listed = world.weftd.host.run("nft list set inet weft routed").stdout
+    assert 'ipv4 . "lan0"' in listed
+
+
+def test_an_isolated_network_has_no_gateway(world: World):
+    isolated = ("--opt", "com.docker.network.bridge.gateway_mode_ipv4=isolated")
+    assert "isolated is for internal networks" in world.refusal("network", "create", *isolated, "blue")
+    world.docker("network", "create", "--internal", "--subnet", "10.7.0.0/24", *isolated, "blue")
+    assert world.inspect("blue")["IPAM"]["Config"] == [{"Subnet": "10.7.0.0/24"}]
+
+
+def test_a_routed_port_is_none_of_the_host_s(world: World):
+    world.docker("network", "create", "--opt", "com.docker.network.bridge.gateway_mode_ipv4=routed", "blue")
+    world.weftd.cli("run", "-d", "--name", "web", "--network", "blue", "-p", "8080:80", "--", "sleep", "60")
+    assert world.weftd.cli("ps", "--format", "{{.Ports}}").stdout.strip() == "80/tcp"
+    assert world.docker("ps", "--format", "{{.Ports}}").stdout.strip() == "80/tcp"
+    assert world.weftd.cli("port", "web").stdout.startswith("80/tcp -> 172.")

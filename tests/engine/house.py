@@ -90,11 +90,11 @@ class House:
             piece()
 
 
-def house(*, forward_rules: Callable[[], Sequence[str]] = list, directory: str = "") -> House:
+def house(*, forward_rules: Callable[[], Sequence[str]] = list, directory: str = "", spares: int = 0) -> House:
     """To be called in a private host. `directory`: that of a house before, to move in after it."""
     run_dir = directory or tempfile.mkdtemp(prefix="weft-")
     config = Config(run_dir=f"{run_dir}/run", state_dir=f"{run_dir}/state")
-    kernel = LinuxKernel(config.run_dir)
+    kernel = LinuxKernel(config.run_dir, spares=spares)
     clock = _Clock()
     parts = Parts(
         config=config,

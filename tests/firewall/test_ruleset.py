@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.hosts import in_private_host
-from weft.firewall.elements import network_elements, port_elements
+from weft.firewall.elements import Family, network_elements, port_elements, routed_port_elements
 from weft.firewall.layout import SETS
 from weft.firewall.ruleset import ruleset
 from weft.model import PortBinding, Proto
@@ -25,6 +25,7 @@ VARIANTS = {
     "plain": ruleset(),
     "ipv6": ruleset(ipv6=True),
     "closed": ruleset(closed=(4, 6)),
+    "marked": ruleset(accept_mark=(0x2, 0xFF)),
     "user": ruleset(user_rules=('iifname "wg0" accept', "ip saddr 10.0.0.0/8 drop")),
 }
 variants = pytest.mark.parametrize("name", VARIANTS)
@@ -63,11 +64,17 @@ def test_loading_it_twice_leaves_no_second_bridge_table():
 
 @in_private_host
 def test_every_kind_of_element_is_taken_and_listed():
+    four, six = ip_network("10.0.0.0/24"), ip_network("fd00::/64")
+    mixed = (
+        Family(4, (four,), source=ip_address("192.0.2.9"), direct="everything"),
+        Family(6, (six,), source=ip_address("2001:db8::9"), direct="published"),
+    )
     elements = [
-        *network_elements(
-            "wb-1", [ip_network("10.0.0.0/24"), ip_network("fd00::/64")], internal=True, masquerade=True, icc=True
-        ),
-        *network_elements("wb-2", [], internal=False, masquerade=True, icc=True),
+        *network_elements("wb-1", [Family(4, (four,)), Family(6, (six,))], internal=True, icc=True),
+        *network_elements("wb-2", [Family(4, ()), Family(6, ())], internal=False, icc=True),
+        *network_elements("wb-3", mixed, internal=False, icc=True, trusted=("eth0",)),
+        *routed_port_elements([PortBinding(proto=Proto.TCP, container_port=80, host_port=0)], ip_address("10.0.0.2")),
+        *routed_port_elements([PortBinding(proto=Proto.UDP, container_port=53, host_port=0)], ip_address("fd00::2")),
         *port_elements(
             [
                 PortBinding(proto=proto, container_port=80, host_port=8080, host_ip=host_ip)

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_network
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weft.errors import Conflict, Unavailable
-from weft.model import Endpoint, Exit, Network, Origin, Pool, PortBinding, Process, Proto, Sandbox
+from weft.model import Borrowed, Endpoint, Exit, Network, Origin, Pool, PortBinding, Process, Proto, Sandbox
 from weft.store import records, sqlite
 from weft.store.sqlite import SqliteStore
 
@@ -87,6 +87,13 @@ networks = st.builds(
     options=texts,
     labels=texts,
     created=times,
+    borrowed=st.none()
+    | st.builds(
+        Borrowed,
+        addresses=st.lists(st.ip_addresses().map(ip_interface), max_size=3).map(tuple),
+        mtu=st.integers(68, 65535),
+        route_localnet=st.booleans(),
+    ),
 )
 endpoints = st.builds(
     Endpoint,

@@ -77,7 +77,7 @@ class Network(Answer):
 
 
 class Port(Answer):
-    """A published port. `host_ip` None: every address of the host."""
+    """A published port. `host_ip` None: every address of the host; `host_port` 0: the container's own address alone."""
 
     proto: str
     container_port: int

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from weft.drivers.bridge import BridgeDriver
-from weft.drivers.driver import Driver
+from weft.drivers.driver import Driver, Mannered, Manners
 from weft.errors import NotFound
+from weft.model import Network
 
 DRIVERS: tuple[Driver, ...] = (BridgeDriver(),)
 
@@ -15,3 +16,17 @@ def driver_named(name: str) -> Driver:
         if driver.name == name:
             return driver
     raise NotFound.named("network driver", name, [d.name for d in DRIVERS])
+
+
+_ORDINARY = Manners()
+# Worked out once: to ask an object for a protocol takes some microseconds, and every join asks.
+_MANNERED: dict[str, Mannered] = {driver.name: driver for driver in DRIVERS if isinstance(driver, Mannered)}
+
+
+def manners_of(network: Network) -> Manners:
+    """Raises NotFound if there is no such driver."""
+    driver = _MANNERED.get(network.driver)
+    if driver is None:
+        driver_named(network.driver)
+        return _ORDINARY
+    return driver.manners(network)

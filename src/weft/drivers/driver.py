@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from weft.model import Endpoint, IPAddress, IPNetwork, Network, Sandbox
 from weft.plan import Plan
@@ -20,6 +20,41 @@ class WayOut:
 
 Publishing = Literal["nat", "routed"]
 """How published ports lead to a container: by rewriting the host's address, or by opening the container's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advertise:
+    """How often, and every how many milliseconds, the neighbours of a new endpoint are told of its addresses."""
+
+    count: int
+    interval: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """What a network wants for its containers besides packets."""
+
+    prefix: str = "eth"
+    """What their interfaces are called, before a number."""
+    host_binding: IPAddress | None = None
+    """Where ports are published that name no host address; an unspecified one: everywhere. None: as the daemon says."""
+    advertise: Advertise | None = None
+    """None: once, and only where a neighbour's memory could be wrong."""
+
+
+@runtime_checkable
+class Mannered(Protocol):
+    """A driver whose options say something of manners."""
+
+    def manners(self, network: Network) -> Manners: ...
+
+
+@runtime_checkable
+class Borrowing(Protocol):
+    """A driver whose networks may use a link that is there already."""
+
+    def asked_link(self, options: Mapping[str, str]) -> str:
+        """The link that these options name; empty: none."""
 
 
 class Driver(Protocol):

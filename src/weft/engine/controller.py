@@ -14,10 +14,12 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 
 from weft import names
-from weft.engine import files, plans, stacks, wanted
+from weft.drivers import driver_named, manners_of
+from weft.drivers.driver import Manners
+from weft.engine import files, plans, stacks, wanted, wanted_ports
+from weft.engine.announcements import Announcements
 from weft.engine.farewells import Farewells
 from weft.engine.gate import Gate
 from weft.engine.owners import Owners
@@ -25,7 +27,7 @@ from weft.engine.parts import Parts
 from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec
 from weft.engine.through import go_through
 from weft.errors import Conflict, Invalid, NotFound
-from weft.model import Endpoint, Exit, Network, Origin, Sandbox
+from weft.model import Endpoint, Exit, Network, Origin, PortBinding, Sandbox
 from weft.plan import Netns, Plan, superseded
 
 _log = logging.getLogger("weft.engine")
@@ -49,6 +51,7 @@ class Controller:
         self._preparing = False
         self._owners = Owners(parts.records, parts.kernel)
         self._farewells = farewells or Farewells(parts.kernel, when_idle)
+        self.announcements = Announcements(parts.records, parts.kernel, when_idle)
 
     # Networks
 
@@ -56,7 +59,13 @@ class Controller:
         """Raises Invalid, Conflict (name, overlap), Exhausted, NotFound (driver)."""
         parts = self._parts
         network = wanted.wanted_network(
-            spec, self._records, parts.config, parts.kernel.host_networks(), self._seed(), parts.clock.time()
+            spec,
+            self._records,
+            parts.config,
+            parts.kernel.host_networks(),
+            self._seed(),
+            parts.clock.time(),
+            parts.kernel.borrow,
         )
         plan = plans.network_plan(network)
         parts.store.put(network=network, pending=(network.id,))
@@ -121,13 +130,12 @@ class Controller:
         plan = plans.sandbox_plan(sandbox, endpoints, self._records.networks)
         ids = (sandbox.id, *(endpoint.id for endpoint in endpoints))
         self._farewells.make_way(endpoints, sandbox.ports)
-        if sandbox.ports:
-            parts.ports.reserve(sandbox.ports)
+        if sandbox.ports and plans.holds_ports(endpoints, self._records.networks):
+            self._reserve_ports(sandbox)
         with self._undoing(plan, ids, *self._steps_back(sandbox, endpoints)):
             parts.store.put(sandbox=sandbox, endpoints=endpoints, pending=ids)
             parts.kernel.ensure(plan)
-            if sandbox.ports:
-                parts.ports.aim(sandbox.ports, *plans.targets(endpoints, self._records.networks))
+            self._aim_ports(sandbox, endpoints)
             self._publish(sandbox, endpoints)
             parts.store.confirm(ids)
         self._records.put_sandbox(sandbox)
@@ -257,6 +265,9 @@ class Controller:
         endpoint = wanted.wanted_endpoint(spec, network, sandbox, present, records)
         old = plans.sandbox_plan(sandbox, present, records.networks)
         self._farewells.make_way([endpoint])
+        to_hold = sandbox.id not in records.holding and plans.holds_ports([endpoint], records.networks)
+        if to_hold:
+            wanted_ports.check_ports_free(sandbox.ports, records)
         records.add_endpoint(endpoint)
         after = records.endpoints_of(sandbox.id)
         new = plans.sandbox_plan(sandbox, after, records.networks)
@@ -265,10 +276,13 @@ class Controller:
             (endpoint.id,),
             lambda: parts.store.drop(endpoints=(endpoint.id,)),
             lambda: records.drop_endpoint(endpoint),
+            lambda: self._release_ports(sandbox) if to_hold else None,
             lambda: parts.names.withdraw(network.id, endpoint.id),
             lambda: self._turn_to(sandbox, present),
             lambda: parts.kernel.ensure(old),
         ):
+            if to_hold and sandbox.ports:
+                self._reserve_ports(sandbox)
             parts.store.put(endpoints=(endpoint,), pending=(endpoint.id,))
             parts.kernel.ensure(new)
             parts.names.publish(network.id, plans.holder(sandbox, endpoint))
@@ -293,6 +307,7 @@ class Controller:
         records.drop_endpoint(endpoint)
         after = records.endpoints_of(sandbox.id)
         new = plans.sandbox_plan(sandbox, after, records.networks)
+        let_go = after and not plans.holds_ports(after, records.networks)
         self._emit_endpoint("disconnect", sandbox, endpoint)
         go_through(
             lambda: parts.names.withdraw(network.id, endpoint.id),
@@ -300,6 +315,7 @@ class Controller:
             # Another way out is there before the old one goes.
             lambda: parts.kernel.ensure(new),
             lambda: parts.kernel.remove(superseded(old, new)),
+            lambda: self._release_ports(sandbox) if let_go else None,
             lambda: self._farewells.put_off(sandbox, [endpoint], records.networks, ends=False),
         )
 
@@ -328,12 +344,20 @@ class Controller:
             created=parts.clock.time(),
         )
         endpoints = [] if stack or stacks.names_no_network(spec) else self._wanted_endpoints(spec, sandbox)
-        ports = wanted.wanted_ports(spec.ports, records, parts.ports, parts.config) if spec.ports else ()
-        if ports and plans.targets(endpoints, records.networks) == (None, None):
-            first = f"{ports[0].container_port}/{ports[0].proto}"
-            raise Invalid(f"cannot publish {first}: {self._why_unpublished(name, endpoints)}")
+        ports = self._wanted_ports(spec, name, endpoints) if spec.ports else ()
         extra = wanted.extra_hosts(spec, endpoints, records.networks) if spec.extra_hosts else ()
         return replace(sandbox, ports=ports, extra_hosts=extra), endpoints
+
+    def _wanted_ports(self, spec: ContainerSpec, name: str, endpoints: Sequence[Endpoint]) -> tuple[PortBinding, ...]:
+        parts, networks = self._parts, self._records.networks
+        default = wanted_ports.host_binding(endpoints, networks, parts.config)
+        ports = wanted_ports.wanted_ports(spec.ports, parts.ports, default)
+        if plans.targets(endpoints, networks) == (None, None) and not plans.routed_targets(endpoints, networks):
+            first = f"{ports[0].container_port}/{ports[0].proto}"
+            raise Invalid(f"cannot publish {first}: {self._why_unpublished(name, endpoints)}")
+        if plans.holds_ports(endpoints, networks):
+            wanted_ports.check_ports_free(ports, self._records)
+        return ports
 
     def _why_unpublished(self, name: str, endpoints: Sequence[Endpoint]) -> str:
         networks = [self._records.networks[endpoint.network] for endpoint in endpoints]
@@ -348,8 +372,9 @@ class Controller:
         endpoints: list[Endpoint] = []
         for wish in spec.networks or (EndpointSpec(network=DEFAULT_NETWORK),):
             network = self._network_for(wish.network)
-            ordinary = not endpoints and sandbox.origin is Origin.MADE and wish.ifname is None
-            beginning = (self._parts.kernel.offer(names.bridge(network.id)) if ordinary else None) or ""
+            link, usual = driver_named(network.driver).link(network), manners_of(network).prefix == Manners().prefix
+            ordinary = not endpoints and sandbox.origin is Origin.MADE and wish.ifname is None and usual
+            beginning = (self._parts.kernel.offer(link) if ordinary and link else None) or ""
             endpoint = wanted.wanted_endpoint(wish, network, sandbox, endpoints, self._records, beginning=beginning)
             endpoints.append(endpoint)
         return sorted(endpoints, key=self._records.gateway_rank) if len(endpoints) > 1 else endpoints
@@ -386,8 +411,7 @@ class Controller:
         """Tell everybody but the kernel which networks the sandbox is on now."""
         networks = self._records.networks
         self._parts.names.set_view(plans.view(sandbox, endpoints, networks))
-        if sandbox.ports:
-            self._parts.ports.aim(sandbox.ports, *plans.targets(endpoints, networks))
+        self._aim_ports(sandbox, endpoints)
         for each in (sandbox, *stacks.sharers_of(sandbox, self._records)):
             if each.process is not None:
                 self._parts.runtime.write_files(each.id, self._etc(each))
@@ -411,8 +435,18 @@ class Controller:
             lambda: self._farewells.put_off(sandbox, endpoints, networks, ends=ends),
         )
 
+    def _reserve_ports(self, sandbox: Sandbox) -> None:
+        self._parts.ports.reserve(sandbox.ports)
+        self._records.holding.add(sandbox.id)
+
+    def _aim_ports(self, sandbox: Sandbox, endpoints: Sequence[Endpoint]) -> None:
+        if sandbox.id in self._records.holding:
+            self._parts.ports.aim(sandbox.ports, *plans.targets(endpoints, self._records.networks))
+
     def _release_ports(self, sandbox: Sandbox) -> None:
-        if sandbox.ports and sandbox.exit is None:  # an exited one gave its ports up, and another may have them
+        """If it has any of the host's: others may have ports of the same numbers."""
+        if sandbox.id in self._records.holding:
+            self._records.holding.discard(sandbox.id)
             self._parts.ports.release(sandbox.ports)
 
     def _steps_back(self, sandbox: Sandbox, endpoints: Sequence[Endpoint]) -> tuple[Callable[[], object], ...]:
@@ -462,11 +496,7 @@ class Controller:
         return seed
 
     def _entered(self, sandbox: Sandbox, endpoint: Endpoint) -> None:
-        if endpoint.mac != names.mac_of(endpoint.addresses[0].ip):
-            # A neighbour may remember the address with another MAC. One that follows from the address is always right.
-            addresses = [interface.ip for interface in endpoint.addresses]
-            announce = partial(self._parts.kernel.announce, sandbox.key, endpoint.ifname, endpoint.mac, addresses)
-            self._when_idle(announce)
+        self.announcements.entered(sandbox, endpoint)
         self._emit_endpoint("connect", sandbox, endpoint)
 
     def _emit_network(self, action: str, network: Network) -> None:

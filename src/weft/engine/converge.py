@@ -21,6 +21,7 @@ from weft.engine.farewells import Farewells
 from weft.engine.gate import Gate
 from weft.engine.needs import Holder, Loaded
 from weft.engine.parts import Parts
+from weft.engine.wanted_ports import check_ports_free
 from weft.errors import WeftError
 from weft.model import Exit, Origin, Sandbox
 from weft.plan import Item, Plan
@@ -60,7 +61,7 @@ class Converge:
             self._parts.kernel.keep_bridged_frames_apart()
         for network in list(self._records.networks.values()):
             self._try(f"network {network.name!r}", partial(self._parts.kernel.ensure, plans.network_plan(network)))
-        for sandbox in self._live():
+        for sandbox in sorted(self._live(), key=lambda sandbox: not self._records.endpoints_of(sandbox.id)):
             self._reserve(sandbox)
             if sandbox.process is not None:
                 self._try(f"the name of {sandbox.name!r}", partial(self._parts.runtime.rename, sandbox))
@@ -149,8 +150,13 @@ class Converge:
         if not sandbox.ports:
             return
         endpoints = self._records.endpoints_of(sandbox.id)
+        if endpoints and not plans.holds_ports(endpoints, self._records.networks):
+            return
         try:
+            if not endpoints:  # it kept them, unless its last network was a routed one and somebody has them now
+                check_ports_free(sandbox.ports, self._records)
             self._parts.ports.reserve(sandbox.ports)
+            self._records.holding.add(sandbox.id)
             self._parts.ports.aim(sandbox.ports, *plans.targets(endpoints, self._records.networks))
         except WeftError as error:
             # The rules still lead there; only the reservation is lost to whoever was quicker.

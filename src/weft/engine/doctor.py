@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
 from weft.drivers import driver_named
@@ -22,7 +23,7 @@ from weft.explain.health.facts import HostFacts, Loss, NetworkUse, OwnFacts
 from weft.explain.health.finding import Report
 from weft.explain.items import wording
 from weft.model import Network, Sandbox
-from weft.plan import Bridge, Item, Plan
+from weft.plan import Bridge, Item, NftElement, Plan
 
 Piece = Callable[[], None]
 
@@ -202,7 +203,19 @@ class Examination:
             link=driver_named(network.driver).link(network),
             mtu=next((item.mtu for item in plan if isinstance(item, Bridge)), 0),
             members=len(self._parts.records.endpoints_on(network.id)),
+            sources=tuple(
+                atom
+                for item in _elements(plan, "snat")
+                for atom in item.value or ()
+                if isinstance(atom, IPv4Address | IPv6Address)
+            ),
+            trusted=tuple(dict.fromkeys(str(item.key[0]) for item in _elements(plan, "trusted"))),
         )
+
+
+def _elements(plan: Plan, name: str) -> list[NftElement]:
+    """Of both families' sets of that name."""
+    return [item for item in plan if isinstance(item, NftElement) and item.name in (f"{name}4", f"{name}6")]
 
 
 def _short(item: Item) -> str:

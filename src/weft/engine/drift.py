@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from weft import names
+from weft.drivers import driver_named
 from weft.engine.converge import Converge
 from weft.engine.parts import Parts
 from weft.errors import NotFound
@@ -69,7 +70,8 @@ class Drift:
             self._converge.heal_sandbox(sandbox_id)
 
     def _networks_of(self, links: Iterable[str]) -> set[str]:
-        bridges = {names.bridge(network_id): network_id for network_id in self._records.networks}
+        networks = list(self._records.networks.values())
+        bridges = {driver_named(network.driver).link(network): network.id for network in networks}
         return {bridges[link] for link in links if link in bridges}
 
     def _sandboxes_of(self, links: Iterable[str]) -> set[str]:

@@ -60,6 +60,7 @@ class Explainer:
             firewall=self._gate.intact(),
             answers=None,
             elsewhere=network_mode(sandbox, self._records),
+            holds_ports=not endpoints or plans.holds_ports(endpoints, self._records.networks),
         )
         return facts, self._asker(sandbox, attachments)
 

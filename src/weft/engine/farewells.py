@@ -80,4 +80,5 @@ class Farewells:
             self._kernel.remove(tuple(item for item in plan if not isinstance(item, NftElement)))
 
     def _forget(self, farewell: _Farewell) -> None:
-        self._kernel.forget_flows(addresses=farewell.addresses, ports=farewell.sandbox.ports)
+        held = plans.holds_ports(farewell.endpoints, farewell.networks)  # others may have ports of the same numbers
+        self._kernel.forget_flows(addresses=farewell.addresses, ports=farewell.sandbox.ports if held else ())

@@ -120,4 +120,5 @@ class Gate:
             closed=self.closed(),
             user_rules=self._user_rules.in_force(),
             ipv6=any(network.pool6 for network in networks),
+            accept_mark=self._parts.config.accept_mark,
         )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from weft.model import Endpoint, Exit, IPAddress, IPNetwork, Network, PortBinding, Proto, Sandbox
+from weft.model import Borrowed, Endpoint, Exit, IPAddress, IPNetwork, Network, PortBinding, Proto, Sandbox
 from weft.plan import Item, NftElement, Plan
 
 Identity = tuple[int, int]
@@ -79,6 +79,12 @@ class Kernel(Protocol):
 
     def announce(self, netns: str, ifname: str, mac: str, addresses: Sequence[IPAddress]) -> None:
         """Tell neighbours: a gratuitous ARP or unsolicited neighbour advertisement per address."""
+
+    def borrow(self, bridge: str) -> Borrowed | None:
+        """What a bridge that is there already looks like; None if there is none, or only one of weft's own.
+
+        Raises Conflict if it is no bridge, or down.
+        """
 
     def host_networks(self) -> tuple[IPNetwork, ...]:
         """Destinations of the host's routes (default left out, weft's own bridges left out), both families."""

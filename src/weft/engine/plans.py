@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 
 from weft.drivers import driver_named
-from weft.drivers.driver import WayOut
+from weft.drivers.driver import Publishing, WayOut
 from weft.engine.needs import Holder, View
-from weft.firewall.elements import port_elements
+from weft.firewall.elements import port_elements, routed_port_elements
 from weft.model import Endpoint, IPAddress, Network, Origin, Sandbox
 from weft.names import NAMESERVER_PORT, short
 from weft.plan import Address, Item, Loopback, Netns, NftElement, Plan, Route, SandboxTable, Sysctl, Veth
@@ -62,7 +62,15 @@ def sandbox_elements(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: 
 
 
 def _published(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Networks) -> tuple[NftElement, ...]:
-    return port_elements(sandbox.ports, *targets(endpoints, networks)) if sandbox.ports else ()
+    if not sandbox.ports:
+        return ()
+    rewritten = port_elements(sandbox.ports, *targets(endpoints, networks))
+    opened = (
+        element
+        for address in routed_targets(endpoints, networks)
+        for element in routed_port_elements(sandbox.ports, address)
+    )
+    return (*rewritten, *opened)
 
 
 def source_of(sandbox: Sandbox) -> str | None:
@@ -98,14 +106,36 @@ def targets(endpoints: Sequence[Endpoint], networks: Networks) -> tuple[IPAddres
     return _target(endpoints, networks, 4), _target(endpoints, networks, 6)
 
 
+def routed_targets(endpoints: Sequence[Endpoint], networks: Networks) -> list[IPAddress]:
+    """The container addresses at which published ports are opened: on every network that is routed, gateway or not."""
+    return [
+        interface.ip
+        for endpoint in endpoints
+        for interface in endpoint.addresses
+        if _publishing(networks[endpoint.network], interface.version) == "routed"
+    ]
+
+
+def holds_ports(endpoints: Sequence[Endpoint], networks: Networks) -> bool:
+    """Whether published ports are ports of the host, or become some when one of the networks is left."""
+    return any(
+        _publishing(networks[endpoint.network], interface.version) == "nat"
+        for endpoint in endpoints
+        for interface in endpoint.addresses
+    )
+
+
+def _publishing(network: Network, version: int) -> Publishing | None:
+    return driver_named(network.driver).publishes(network, version)
+
+
 def _target(endpoints: Sequence[Endpoint], networks: Networks, version: int) -> IPAddress | None:
     found = gateway(endpoints, networks, version)
     if found is None:
         return None
     endpoint, network = found[0], networks[found[0].network]
     address = endpoint.ipv4 if version == 4 else endpoint.ipv6
-    publishing = driver_named(network.driver).publishes(network, version)
-    return address.ip if address is not None and publishing == "nat" else None
+    return address.ip if address is not None and _publishing(network, version) == "nat" else None
 
 
 def holder(sandbox: Sandbox, endpoint: Endpoint) -> Holder:

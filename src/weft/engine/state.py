@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
+from weft.engine import plans
 from weft.errors import Conflict, NotFound
 from weft.ipam.leases import Leases
 from weft.model import Endpoint, IPAddress, Network, PortBinding, Proto, Sandbox
@@ -24,12 +25,14 @@ class Records:
         self.endpoints: dict[str, Endpoint] = {}
         self.preset_names: set[str] = set()
         """No network may have one of these (`presets`)."""
+        self.holding: set[str] = set()
+        """The sandboxes for which published ports are reserved on the host: all but those on routed networks alone."""
         self._network_names: dict[str, str] = {}
         self._sandbox_names: dict[str, str] = {}
         self._of_sandbox: dict[str, dict[str, Endpoint]] = {}
         self._of_network: dict[str, dict[str, Endpoint]] = {}
         self._leases: dict[tuple[str, int], Leases] = {}
-        self._ports: dict[tuple[Proto, int], dict[PortBinding, str]] = {}
+        self._ports: dict[tuple[Proto, int], dict[tuple[PortBinding, str], None]] = {}
 
     # Networks
 
@@ -70,7 +73,7 @@ class Records:
         self._of_sandbox.setdefault(sandbox.id, {})
         if sandbox.exit is None:
             for binding in sandbox.ports:
-                self._ports.setdefault((binding.proto, binding.host_port), {})[binding] = sandbox.id
+                self._ports.setdefault((binding.proto, binding.host_port), {})[binding, sandbox.id] = None
 
     def drop_sandbox(self, sandbox: Sandbox) -> None:
         self.sandboxes.pop(sandbox.id, None)
@@ -80,7 +83,7 @@ class Records:
 
     def _forget_ports(self, sandbox: Sandbox) -> None:
         for binding in sandbox.ports:
-            self._ports.get((binding.proto, binding.host_port), {}).pop(binding, None)
+            self._ports.get((binding.proto, binding.host_port), {}).pop((binding, sandbox.id), None)
 
     def sandbox(self, ref: str) -> Sandbox:
         """By name, id, or unambiguous beginning of an id. Raises NotFound or Conflict (ambiguous)."""
@@ -123,9 +126,10 @@ class Records:
     # Published ports
 
     def publisher_of(self, binding: PortBinding) -> Sandbox | None:
-        """The sandbox that has published a port which the binding would share with it."""
-        for other, sandbox_id in list(self._ports.get((binding.proto, binding.host_port), {}).items()):
-            if None in (other.host_ip, binding.host_ip) or other.host_ip == binding.host_ip:
+        """The sandbox that has published a port of the host which the binding would share with it."""
+        for other, sandbox_id in list(self._ports.get((binding.proto, binding.host_port), {})):
+            same = None in (other.host_ip, binding.host_ip) or other.host_ip == binding.host_ip
+            if same and (sandbox_id in self.holding or plans.holds_ports(self.endpoints_of(sandbox_id), self.networks)):
                 return self.sandboxes.get(sandbox_id)
         return None
 

@@ -6,20 +6,20 @@ Every function here reads the records and answers; the controller alone writes t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
 from weft import names
 from weft.config import Config
-from weft.drivers import driver_named
+from weft.drivers import driver_named, manners_of
 from weft.engine import nicknames, plans, stacks
-from weft.engine.needs import HostPorts
-from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec, PoolSpec, PortSpec
+from weft.engine.borrowing import found_link, settled
+from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec, PoolSpec
 from weft.engine.state import Records
 from weft.errors import Conflict, Invalid, NotFound, Unsupported
 from weft.ipam.accept import Taken, accept_pool
 from weft.ipam.pools import ula_base
-from weft.model import Endpoint, IPAddress, IPInterface, IPNetwork, Network, Pool, PortBinding, Sandbox
+from weft.model import Borrowed, Endpoint, IPAddress, IPInterface, IPNetwork, Network, Pool, Sandbox
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
 _IFNAME = re.compile(r"[^\s/:]{1,15}")
@@ -39,9 +39,16 @@ def check_name(what: str, name: str) -> None:
 
 
 def wanted_network(
-    spec: NetworkSpec, records: Records, config: Config, host: Sequence[IPNetwork], ula_seed: str, now: float
+    spec: NetworkSpec,
+    records: Records,
+    config: Config,
+    host: Sequence[IPNetwork],
+    ula_seed: str,
+    now: float,
+    borrow: Callable[[str], Borrowed | None],
 ) -> Network:
-    """`host` lists the subnets that the host itself routes; `ula_seed` what its IPv6 /48 is made from."""
+    """`host` lists the subnets that the host itself routes; `ula_seed` what its IPv6 /48 is made from; `borrow` says
+    what the host has of a link that the network is to use."""
     check_name("network", spec.name)
     if stacks.is_reserved(spec.name):
         raise Conflict(f"network {spec.name!r} cannot be made: the name stands for {stacks.MEANING[spec.name]}")
@@ -49,19 +56,23 @@ def wanted_network(
         raise Conflict(f"network {spec.name!r} already exists")
     options = {**_default_options(spec, config), **spec.options}
     driver_named(spec.driver).accept(options)
+    borrowed = found_link(spec, options, records, borrow)
     if not spec.ipv4 and not spec.ipv6:
         raise Invalid(f"network {spec.name!r} would have neither IPv4 nor IPv6: leave out --ipv4=false or add --ipv6")
+    own = {address.network for address in borrowed.addresses} if borrowed else set()
+    elsewhere = [network for network in host if network not in own]
     network = Network(
         id=spec.id or names.new_id(),
         name=spec.name,
         driver=spec.driver,
-        pools=tuple(_wanted_pools(spec, options, records, config, host, ula_seed)),
+        pools=tuple(_wanted_pools(settled(spec, options, borrowed), options, records, config, elsewhere, ula_seed)),
         internal=spec.internal,
         options=options,
         labels=dict(spec.labels),
         created=now,
         attachable=spec.attachable,
         preset=spec.preset,
+        borrowed=borrowed,
     )
     driver_named(spec.driver).check(network)
     return network
@@ -157,7 +168,7 @@ def wanted_endpoint(
     ipv4, ipv6 = chosen
     first = ipv4 or ipv6
     assert first is not None, "a network has at least one family"
-    ifname = _ifname(spec.ifname, present)
+    ifname = _ifname(spec.ifname, present, manners_of(network).prefix)
     return Endpoint(
         id=names.new_id(beginning),
         network=network.id,
@@ -194,10 +205,10 @@ def _choose(spec: EndpointSpec, network: Network, records: Records, version: int
         raise Conflict(f"{clash.message} by container {owner!r} on network {network.name!r}") from None
 
 
-def _ifname(wanted: str | None, present: Sequence[Endpoint]) -> str:
+def _ifname(wanted: str | None, present: Sequence[Endpoint], prefix: str) -> str:
     used = {endpoint.ifname for endpoint in present}
     if wanted is None:
-        return next(name for number in range(len(used) + 1) if (name := f"eth{number}") not in used)
+        return next(name for number in range(len(used) + 1) if (name := f"{prefix}{number}") not in used)
     if not _IFNAME.fullmatch(wanted) or wanted in (".", "..", "lo"):
         raise Invalid(f"interface name {wanted!r} is not valid: 1 to 15 characters without space, '/' or ':', not lo")
     if wanted in used:
@@ -266,63 +277,6 @@ def extra_hosts(
             except ValueError:
                 raise Invalid(f"add-host {name}: {address!r} is neither an IP address nor host-gateway") from None
     return tuple(lines)
-
-
-# Published ports
-
-
-def wanted_ports(
-    specs: Sequence[PortSpec], records: Records, ports: HostPorts, config: Config
-) -> tuple[PortBinding, ...]:
-    """Every port as a number of its own, and free as far as weft's own containers go."""
-    bindings: list[PortBinding] = []
-    for spec in specs:
-        for binding in _expand(spec, ports, config):
-            _check_free(binding, bindings, records)
-            bindings.append(binding)
-    return tuple(bindings)
-
-
-def _expand(spec: PortSpec, ports: HostPorts, config: Config) -> list[PortBinding]:
-    first, last = spec.container_port, spec.container_port_end or spec.container_port
-    _check_range("container port", first, last)
-    host_ip = spec.host_ip if spec.host_ip is not None else config.host_binding
-    # 0.0.0.0 and :: are how people write "everywhere in this family"; the wildcard serves both.
-    host_ip = None if host_ip is not None and host_ip.is_unspecified else host_ip
-    count = last - first + 1
-    if spec.host_port is None:
-        numbers = [ports.free_port(spec.proto, host_ip, 0, 0) for _ in range(count)]
-    else:
-        end = spec.host_port_end or spec.host_port
-        _check_range("host port", spec.host_port, end)
-        if count == 1 and end > spec.host_port:
-            numbers = [ports.free_port(spec.proto, host_ip, spec.host_port, end)]
-        elif end - spec.host_port + 1 != count and spec.host_port_end is not None:
-            raise Invalid(f"port ranges differ in length: {spec.host_port}-{end} on the host, {first}-{last} inside")
-        else:
-            _check_range("host port", spec.host_port, spec.host_port + count - 1)
-            numbers = list(range(spec.host_port, spec.host_port + count))
-    return [
-        PortBinding(proto=spec.proto, container_port=first + i, host_port=number, host_ip=host_ip)
-        for i, number in enumerate(numbers)
-    ]
-
-
-def _check_range(what: str, first: int, last: int) -> None:
-    if not 1 <= first <= last <= 65535:
-        shown = str(first) if first == last else f"{first}-{last}"
-        raise Invalid(f"{what} {shown} is not valid: ports go from 1 to 65535, the lower first")
-
-
-def _check_free(binding: PortBinding, others: Sequence[PortBinding], records: Records) -> None:
-    port = f"port {binding.host_port}/{binding.proto}"
-    for other in others:
-        same = (other.proto, other.host_port) == (binding.proto, binding.host_port)
-        if same and (None in (other.host_ip, binding.host_ip) or other.host_ip == binding.host_ip):
-            raise Conflict(f"{port} is asked for twice")
-    publisher = records.publisher_of(binding)
-    if publisher is not None:
-        raise Conflict(f"{port} is already published by container {publisher.name!r}")
 
 
 # Attached namespaces

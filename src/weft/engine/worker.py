@@ -102,6 +102,12 @@ class Worker:
         """
         self._put_off(self._idle, function)
 
+    def later(self, seconds: float, function: Callable[[], object]) -> None:
+        """Like `when_idle`, so many seconds from now; never, if there is no loop."""
+        loop = self._loop
+        if loop is not None:
+            loop.call_soon_threadsafe(loop.call_later, seconds, self.when_idle, function)
+
     def after_answer(self, function: Callable[[], object]) -> None:
         """Like `when_idle`, but before all that is there, and right after the answer to the present request.
 

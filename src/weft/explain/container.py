@@ -70,6 +70,8 @@ class ContainerFacts:
     """None: the name server was not asked, or does not answer at all."""
     elsewhere: str = ""
     """none, host, or container:NAME, in the place of networks."""
+    holds_ports: bool = True
+    """Whether its published ports are ports of the host."""
 
 
 def explain_container(facts: ContainerFacts) -> Explanation:
@@ -215,8 +217,9 @@ def _ports(facts: ContainerFacts) -> Section:
         return Section(title="Published ports", lines=())
     return Section(
         title="Published ports",
-        intro="Doors from the outside: a port of the host that leads to one of the container.",
-        lines=tuple(port_lines(facts.sandbox.ports, facts.plan, facts.drift)),
+        intro="Doors from the outside: a port of the host that leads to one of the container, or, where the network is "
+        "routed, the container's own port.",
+        lines=tuple(port_lines(facts.sandbox.ports, facts.plan, facts.drift, held=facts.holds_ports)),
     )
 
 

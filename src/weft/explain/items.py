@@ -26,6 +26,15 @@ _ELEMENTS = {
     "outbound": "Packets that leave the host from this bridge carry the host's address (masquerade), because nobody "
     "outside knows the way to the containers' own.",
     "same": "What is forwarded from this bridge to this bridge may pass: containers of one network reach each other.",
+    "routed": "The network is routed: the ports that its containers publish are reached at the containers' own "
+    "addresses, and a ping is answered. Nothing is rewritten.",
+    "open": "The network is open (nat-unprotected): every port of its containers is reached at their own addresses.",
+    "snat4": "Packets that leave the host from this bridge carry this address of the host's.",
+    "snat6": "Packets that leave the host from this bridge carry this address of the host's.",
+    "trusted4": "What arrives by this interface reaches the containers at their own addresses, whatever they publish.",
+    "trusted6": "What arrives by this interface reaches the containers at their own addresses, whatever they publish.",
+    "routed_ports4": "A published port of a routed network: the host lets packets to this port of the container pass.",
+    "routed_ports6": "A published port of a routed network: the host lets packets to this port of the container pass.",
     "subnets4": "A packet from outside that is addressed to a container directly is dropped on arrival: only "
     "published ports lead in.",
     "subnets6": "A packet from outside that is addressed to a container directly is dropped on arrival: only "
@@ -47,6 +56,10 @@ def wording(item: Item) -> tuple[str, str]:
             return _namespace(path, source)
         case Loopback():
             return "lo is up", "Programs inside reach each other over 127.0.0.1."
+        case Bridge(name=name, borrowed=True):
+            return f"bridge {name}, which was there before", (
+                "The host's own bridge. weft plugs containers into it, and otherwise leaves it as it found it."
+            )
         case Bridge(name=name, mac=mac, mtu=mtu):
             text = f"bridge {name} (MAC {mac}, MTU {mtu})"
             return (
@@ -113,6 +126,9 @@ def _element(item: NftElement) -> tuple[str, str]:
     layout = SETS.get(item.name)
     kind = "map" if item.value is not None else "set"
     text = f"{kind} {item.name} has {item.text()}"
+    if item.name.startswith("routed_ports"):
+        address, proto, port = item.key
+        return f"port {port}/{proto} at the container's own address, {address}", _ELEMENTS[item.name]
     if item.value is not None and "ports" in item.name:
         return _published(item)
     return text, _ELEMENTS.get(item.name, f"{layout.comment.capitalize()}." if layout and layout.comment else "")

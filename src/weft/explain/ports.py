@@ -10,8 +10,12 @@ from weft.model import PortBinding, Proto
 from weft.plan import NftElement, Plan
 
 
-def port_lines(bindings: Sequence[PortBinding], plan: Plan, drift: Drift) -> Iterator[Line]:
+def port_lines(bindings: Sequence[PortBinding], plan: Plan, drift: Drift, *, held: bool) -> Iterator[Line]:
+    """`held`: the ports are ports of the host, and not (or not only) opened at the container's own addresses."""
     elements = [item for item in plan if isinstance(item, NftElement)]
+    yield from (item_line(element, drift) for element in elements if element.name.startswith("routed_ports"))
+    if not held:
+        return
     for binding in bindings:
         own = [element for element in elements if _leads(element, binding)]
         yield from (item_line(element, drift) for element in own)

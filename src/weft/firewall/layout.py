@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["ifname", "ipv4_addr", "ipv6_addr", "inet_proto", "inet_service"]
+Kind = Literal["ifname", "nf_proto", "ipv4_addr", "ipv6_addr", "inet_proto", "inet_service"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,17 +16,35 @@ class SetLayout:
     key: tuple[Kind, ...]
     value: tuple[Kind, ...] | None = None
     interval: bool = False
-    """The elements are subnets."""
+    """The last part of a key is a subnet."""
     comment: str = ""
 
 
 SETS: dict[str, SetLayout] = {
     "bridges": SetLayout(("ifname",), comment="every bridge of weft's"),
     "internal": SetLayout(("ifname",), comment="bridges of internal networks: nothing in, nothing out"),
-    "outbound": SetLayout(("ifname",), comment="bridges whose packets leave under the host's address"),
+    "outbound": SetLayout(("nf_proto", "ifname"), comment="bridges whose packets leave under the host's address"),
+    "snat4": SetLayout(("ifname",), ("ipv4_addr",), comment="bridges whose packets leave under this address"),
+    "snat6": SetLayout(("ifname",), ("ipv6_addr",), comment="bridges whose packets leave under this address"),
     "same": SetLayout(("ifname", "ifname"), comment="pairs of bridges between which containers may talk"),
     "subnets4": SetLayout(("ipv4_addr",), interval=True, comment="container addresses: not to be had from outside"),
     "subnets6": SetLayout(("ipv6_addr",), interval=True, comment="container addresses: not to be had from outside"),
+    "routed": SetLayout(
+        ("nf_proto", "ifname"), comment="bridges whose published ports are reached at the containers' addresses"
+    ),
+    "open": SetLayout(("nf_proto", "ifname"), comment="bridges whose containers are reached at every port"),
+    "trusted4": SetLayout(
+        ("ifname", "ipv4_addr"), interval=True, comment="from where containers are reached all the same"
+    ),
+    "trusted6": SetLayout(
+        ("ifname", "ipv6_addr"), interval=True, comment="from where containers are reached all the same"
+    ),
+    "routed_ports4": SetLayout(
+        ("ipv4_addr", "inet_proto", "inet_service"), comment="ports published at a container's own address"
+    ),
+    "routed_ports6": SetLayout(
+        ("ipv6_addr", "inet_proto", "inet_service"), comment="ports published at a container's own address"
+    ),
     "ports4": SetLayout(
         ("inet_proto", "inet_service"),
         ("ipv4_addr", "inet_service"),

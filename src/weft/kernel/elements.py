@@ -1,7 +1,8 @@
 """Elements of the sets and maps of the host's `table inet weft`, packed and compared by hand.
 
 How a key is packed follows from the set's layout: each part big-endian and, where there are several, filled up to
-four bytes. A subnet is two elements: where it begins, and the first address behind it, marked as an end.
+four bytes. A subnet is two elements: where it begins, and the first address behind it, marked as an end. At the end of
+a key of several parts it is one element with two keys, of its first address and its last.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from weft.names import TABLE
 from weft.plan import Atom, NftElement
 
 _PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
-_SIZES = {"ifname": 16, "ipv4_addr": 4, "ipv6_addr": 16, "inet_proto": 1, "inet_service": 2}
+_FAMILIES = {"ipv4": 2, "ipv6": 10}
+_SIZES = {"ifname": 16, "nf_proto": 1, "ipv4_addr": 4, "ipv6_addr": 16, "inet_proto": 1, "inet_service": 2}
+_KEY_END = 10
 _FEW = 32
 """Up to so many elements of a set are asked for singly, more by listing the set."""
 
@@ -73,8 +76,12 @@ def encode(element: NftElement) -> tuple[Found, ...]:
     layout = SETS.get(element.name)
     if layout is None:
         raise Invalid(f"the firewall has no set {element.name!r}")
-    subnet = element.key[0]
+    *before, subnet = element.key
     if layout.interval and isinstance(subnet, IPv4Network | IPv6Network):
+        if before:
+            ends = (subnet.network_address, subnet.broadcast_address)
+            key, last = (_concatenate(layout.key, (*before, end)) for end in ends)
+            return (Found(key, b"", end=False, last=last),)
         first = Found(subnet.network_address.packed, b"", end=False)
         if int(subnet.broadcast_address) + 1 == 1 << subnet.max_prefixlen:
             return (first,)
@@ -98,6 +105,8 @@ def _atom(kind: Kind, atom: Atom) -> bytes:
         return atom.to_bytes(2, "big")
     if kind == "inet_proto" and isinstance(atom, str):
         return bytes((_PROTOCOLS[atom],))
+    if kind == "nf_proto" and isinstance(atom, str):
+        return bytes((_FAMILIES[atom],))
     if kind == "ifname" and isinstance(atom, str):
         return atom.encode().ljust(16, b"\0")
     raw = getattr(atom, "packed", b"")
@@ -120,7 +129,8 @@ def _request(kind: int, element: NftElement) -> Request:
 def _pack(found: Found, *, with_data: bool) -> bytes:
     data = nest(2, attr(1, found.data)) if with_data and found.data else b""
     end = be32(3, 1) if found.end else b""
-    return nest(nf.LIST_ELEM, nest(1, attr(1, found.key)), data, end)
+    last = nest(_KEY_END, attr(1, found.last)) if found.last else b""
+    return nest(nf.LIST_ELEM, nest(1, attr(1, found.key)), data, end, last)
 
 
 def _absent_singly(socket: Netlink, wanted: list[NftElement]) -> list[NftElement]:

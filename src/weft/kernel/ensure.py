@@ -19,8 +19,8 @@ from ipaddress import IPv6Address, IPv6Interface
 from typing import NamedTuple
 
 from weft.errors import Conflict, Exhausted, NotFound, WeftError
-from weft.kernel import addresses, elements, links, nfnetlink, sandbox_table, sysctl
-from weft.kernel.inside import Inside, Visit
+from weft.kernel import addresses, borrowed, elements, links, nfnetlink, sandbox_table, sysctl
+from weft.kernel.inside import Inside, Visit, link_in
 from weft.kernel.netlink import Failure, Netlink, Request
 from weft.kernel.netns import drop_pin, is_namespace, same_namespace
 from weft.kernel.refusal import refusal
@@ -161,6 +161,9 @@ class Ensure:
         return steps
 
     def _bridge(self, item: Bridge) -> None:
+        if item.borrowed:
+            borrowed.ensure(self._visit.host, item)
+            return
         self._host.append(Step(links.add_bridge(item.name, item.mac, item.mtu), item, creates=True))
         if not item.ipv6:
             self._host.append(Step(links.no_own_address(item.name), item, optional=True))
@@ -295,6 +298,8 @@ class Ensure:
         found = link_in(self._visit.host, item.name)
         if found is None or found.kind != "bridge":
             return False
+        if not is_ours(item.name) and found.group != LINK_GROUP and found.mac != item.mac:
+            return False  # somebody else's: a name that the user chose says nothing
         if (found.mac, found.mtu, found.group) != (item.mac, item.mtu, LINK_GROUP):
             self._send(self._visit.host.rtnl, [Step(links.change_bridge(item.name, item.mac, item.mtu), item)])
         return True
@@ -335,11 +340,6 @@ class Ensure:
 
     def _make_again(self, item: Veth) -> None:
         self._send(self._visit.host.rtnl, self._veth_steps(item, self._visit.enter(item.netns)), again=True)
-
-
-def link_in(there: Inside, name: str) -> links.Link | None:
-    answer = there.rtnl.get([links.get(name)])[0]
-    return None if isinstance(answer, Failure) or not answer else links.parse(answer[0])
 
 
 def leads_to(host: Inside, found: links.Link, there: Inside, peer: str) -> bool:
@@ -420,5 +420,5 @@ def _refused(item: Item, failure: Failure) -> WeftError:
     if failure.errno == errno.EEXIST and isinstance(item, Veth):
         return Conflict(f"cannot {deed(item)}: a link named {item.name} or, in there, {item.peer} exists already")
     if failure.errno == errno.EEXIST and isinstance(item, Bridge):
-        return Conflict(f"cannot {deed(item)}: a link of that name exists and is no bridge")
+        return Conflict(f"cannot {deed(item)}: a link of that name exists and is no bridge of weft's")
     return refusal(failure.errno, deed(item), failure.text)

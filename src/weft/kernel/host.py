@@ -116,7 +116,7 @@ class HostLook:
             pins = [f"{directory}/{name}" for name in os.listdir(directory)]
         except OSError:
             pins = []
-        return [link.name for link in there if _is_marked(link)], pins
+        return [link.name for link in there if links.is_marked(link)], pins
 
     def resolver_pid(self) -> int | None:
         """The name server's process; None if there is none."""
@@ -140,10 +140,6 @@ class HostLook:
 
 
 # The host
-
-
-def _is_marked(link: links.Link) -> bool:
-    return link.group == names.LINK_GROUP and names.is_ours(link.name)
 
 
 def _chains() -> tuple[tuple[Chain, ...], str]:
@@ -177,7 +173,7 @@ def _advertised_defaults() -> set[str]:
 def _host_routes(routes: Iterable[addresses.FoundRoute], there: Mapping[int, links.Link]) -> Iterable[HostRoute]:
     for route in routes:
         link = there[route.link]
-        if route.length == 0 or _is_marked(link):
+        if route.length == 0 or links.is_marked(link):
             continue
         destination = route.destination()
         local = isinstance(destination, IPv6Network) and (

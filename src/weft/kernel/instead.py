@@ -9,8 +9,7 @@ from typing import Protocol, TypeVar
 from weft.errors import WeftError
 from weft.firewall.layout import SETS
 from weft.kernel import addresses, elements, links, nfnetlink, sandbox_table, sysctl
-from weft.kernel.ensure import link_in
-from weft.kernel.inside import Inside, open_rtnl
+from weft.kernel.inside import Inside, link_in, open_rtnl
 from weft.kernel.listing import list_elements
 from weft.names import LINK_GROUP, TABLE
 from weft.plan import HOST, Address, Bridge, Item, Loopback, Netns, NftElement, Route, SandboxTable, Sysctl, Veth
@@ -71,6 +70,8 @@ def _bridge(item: Bridge, within: Within) -> str:
         return ""
     if link.kind != "bridge":
         return f"a {link.kind or 'device'} of that name"
+    if item.borrowed:
+        return _listed((not link.up, "down"))
     return _listed(
         (not link.up, "down"),
         (link.mac != item.mac, f"MAC {link.mac}"),

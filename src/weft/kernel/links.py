@@ -8,8 +8,10 @@ from __future__ import annotations
 import fcntl
 import socket
 import struct
+import zlib
 from dataclasses import dataclass
 
+from weft import names
 from weft.kernel.netlink import (
     NLM_F_CREATE,
     NLM_F_EXCL,
@@ -116,7 +118,7 @@ def add_veth(name: str, master: int, mtu: int, peer: str, mac: str, namespace: i
     """
     far = _NOTHING + text(_IFLA_IFNAME, peer) + _address(mac) + u32(_IFLA_MTU, mtu) + _ONE_QUEUE
     data = nest(_INFO_DATA, nest(_VETH_INFO_PEER, far + u32(_IFLA_NET_NS_FD, namespace)))
-    near = _NOTHING + text(_IFLA_IFNAME, name) + u32(_IFLA_MTU, mtu) + u32(_IFLA_MASTER, master) + _OURS + _ONE_QUEUE
+    near = _outer(name) + u32(_IFLA_MTU, mtu) + u32(_IFLA_MASTER, master) + _OURS + _ONE_QUEUE
     return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, near + nest(_IFLA_LINKINFO, _IS_VETH + data))
 
 
@@ -124,8 +126,14 @@ def add_spare(name: str, peer: str, namespace: int) -> Request:
     """A pair for a container to come: `name` of no bridge yet, its peer born in the namespace of that descriptor."""
     far = _NOTHING + text(_IFLA_IFNAME, peer) + _ONE_QUEUE + u32(_IFLA_NET_NS_FD, namespace)
     data = nest(_INFO_DATA, nest(_VETH_INFO_PEER, far))
-    near = _NOTHING + text(_IFLA_IFNAME, name) + u32(_IFLA_GROUP, SPARE_GROUP) + _ONE_QUEUE
+    near = _outer(name) + u32(_IFLA_GROUP, SPARE_GROUP) + _ONE_QUEUE
     return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, near + nest(_IFLA_LINKINFO, _IS_VETH + data))
+
+
+def _outer(name: str) -> bytes:
+    """The host's end of a pair, with a MAC so high that a bridge which takes the lowest of its ports' has another."""
+    mac = b"\xfe\x77" + zlib.crc32(name.encode()).to_bytes(4, "big")
+    return _NOTHING + text(_IFLA_IFNAME, name) + attr(_IFLA_ADDRESS, mac)
 
 
 def take_spare(name: str, master: int, mtu: int) -> Request:
@@ -166,9 +174,10 @@ def set_master(name: str, master: int) -> Request:
     return Request(RTM_SETLINK, 0, _NOTHING + text(_IFLA_IFNAME, name) + u32(_IFLA_MASTER, master))
 
 
-def set_values(name: str, *, mac: str | None = None, mtu: int) -> Request:
+def set_values(name: str, *, mac: str | None = None, mtu: int | None = None) -> Request:
     address = _address(mac) if mac else b""
-    return Request(RTM_SETLINK, 0, _NOTHING + text(_IFLA_IFNAME, name) + address + u32(_IFLA_MTU, mtu))
+    size = u32(_IFLA_MTU, mtu) if mtu is not None else b""
+    return Request(RTM_SETLINK, 0, _NOTHING + text(_IFLA_IFNAME, name) + address + size)
 
 
 def set_up_as(name: str, *, mac: str, mtu: int) -> Request:
@@ -241,6 +250,13 @@ class Link:
     port_state: int | None
     """As a bridge's port; None if it is none."""
     isolated: bool
+
+
+def is_marked(link: Link) -> bool:
+    """Whether a link of the host bears weft's mark: the group, and a name or, a bridge, a MAC that only weft gives."""
+    if link.group != LINK_GROUP:
+        return False
+    return names.is_ours(link.name) or (link.kind == "bridge" and link.mac.startswith(names.BRIDGE_MAC))
 
 
 def parse(message: Message) -> Link:

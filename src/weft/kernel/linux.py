@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from weft import names
 from weft.errors import WeftError
-from weft.kernel import addresses, announce, flows, links, nfnetlink, sysctl
+from weft.kernel import addresses, announce, borrowed, flows, links, nfnetlink, sysctl
 from weft.kernel.ensure import Ensure, RightTables
 from weft.kernel.firewall import Firewall
 from weft.kernel.foreign import foreign_chains
@@ -29,8 +29,8 @@ from weft.kernel.reaper import Reaper
 from weft.kernel.refusal import all_of, refusal
 from weft.kernel.remove import Remove
 from weft.kernel.spares import Spares, nameserver_sockets
-from weft.model import IPAddress, IPNetwork, PortBinding
-from weft.plan import HOST, Item, Netns, NftElement, Plan, Sysctl
+from weft.model import Borrowed, IPAddress, IPNetwork, PortBinding
+from weft.plan import HOST, Bridge, Item, Netns, NftElement, Plan, Sysctl
 
 T = TypeVar("T")
 
@@ -71,6 +71,9 @@ class LinuxKernel:
         for item in plan:
             if isinstance(item, Netns):
                 self._spares.forget(item.path)
+            elif isinstance(item, Bridge) and item.borrowed:
+                self._spares.unplug()  # what was plugged in ahead goes, too
+                self._spares.bridge = 0
         with self._visit() as visit:
             errors = Remove(visit).run(plan)
         if errors:
@@ -147,8 +150,12 @@ class LinuxKernel:
             os.close(descriptor)
         self._reaper.retire(slow)
 
+    def borrow(self, bridge: str) -> Borrowed | None:
+        with self._visit() as visit:
+            return borrowed.borrow(visit.host, bridge)
+
     def host_networks(self) -> tuple[IPNetwork, ...]:
-        ours = {link.index for link in self._links() if link.group == names.LINK_GROUP and names.is_ours(link.name)}
+        ours = {link.index for link in self._links() if links.is_marked(link)}
         found: dict[IPNetwork, None] = {}
         for version in (4, 6):
             for route in addresses.parse_routes(self._rtnl.dump(addresses.get_routes(version))):
@@ -203,11 +210,7 @@ class LinuxKernel:
 
     def _sweep_links(self, kept: frozenset[str]) -> tuple[str, ...]:
         present = self._links()
-        stray = [
-            link.name
-            for link in present
-            if link.group == names.LINK_GROUP and names.is_ours(link.name) and link.name not in kept
-        ]
+        stray = [link.name for link in present if links.is_marked(link) and link.name not in kept]
         self._rtnl.send([links.set_group(name, links.LEAVING_GROUP) for name in stray])
         if stray or any(link.group == links.LEAVING_GROUP for link in present):
             self._reaper.flush(force=True)

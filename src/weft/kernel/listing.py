@@ -20,7 +20,7 @@ _RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS, _RULE_USERDATA = 1, 2, 4, 7
 _SET_TABLE, _SET_NAME, _SET_FLAGS, _SET_ID, _SET_HANDLE, _SET_COUNT = 1, 2, 3, 10, 16, 20
 _ANONYMOUS = 1
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
-_ELEM_KEY, _ELEM_DATA, _ELEM_FLAGS = 1, 2, 3
+_ELEM_KEY, _ELEM_DATA, _ELEM_FLAGS, _ELEM_KEY_END = 1, 2, 3, 10
 _INTERVAL_END = 1
 _COUNTING = (b"counter\0", b"quota\0", b"last\0", b"connlimit\0")
 
@@ -33,6 +33,8 @@ class Found(NamedTuple):
     """Empty in a set."""
     end: bool
     """It ends an interval (and is not in it)."""
+    last: bytes = b""
+    """The last key, of an element that stands for all from `key` on."""
 
 
 class Listing(NamedTuple):
@@ -95,7 +97,7 @@ def parse_elements(message: Message) -> Iterable[Found]:
 
 
 def _parse_element(element: bytes) -> Found:
-    key = data = b""
+    key = data = last = b""
     end = False
     for kind, payload in attributes(element):
         # Keys and data are wrapped twice: the value's own attribute header takes the next four bytes.
@@ -103,9 +105,11 @@ def _parse_element(element: bytes) -> Found:
             key = payload[4:]
         elif kind == _ELEM_DATA:
             data = payload[4:]
+        elif kind == _ELEM_KEY_END:
+            last = payload[4:]
         elif kind == _ELEM_FLAGS:
             end = bool(payload[3] & _INTERVAL_END)
-    return Found(key, data, end)
+    return Found(key, data, end, last)
 
 
 def _dump(socket: Netlink, kind: int, family: int, *filters: bytes) -> list[dict[int, bytes]]:

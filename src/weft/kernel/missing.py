@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from weft.kernel import addresses, elements, links, sandbox_table, sysctl
+from weft.kernel import addresses, borrowed, elements, links, sandbox_table, sysctl
 from weft.kernel.addresses import FoundAddress
-from weft.kernel.ensure import RightTables, leads_to, link_in
-from weft.kernel.inside import Inside, Visit
+from weft.kernel.ensure import RightTables, leads_to
+from weft.kernel.inside import Inside, Visit, link_in
 from weft.kernel.netns import is_namespace, same_namespace
 from weft.model import IPAddress
 from weft.names import LINK_GROUP
@@ -59,8 +59,10 @@ class Missing:
 
     def _bridge(self, item: Bridge) -> bool:
         found = self._link("", item.name)
-        if found is None or found.kind != "bridge" or not found.up:
+        if found is None or not borrowed.holds(found):
             return False
+        if item.borrowed:
+            return True
         return (found.mac, found.mtu, found.group) == (item.mac, item.mtu, LINK_GROUP)
 
     def _veth(self, item: Veth) -> bool:

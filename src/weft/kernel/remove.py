@@ -10,13 +10,13 @@ from __future__ import annotations
 import errno
 
 from weft.errors import WeftError
-from weft.kernel import addresses, elements, links, sandbox_table
+from weft.kernel import addresses, elements, links, sandbox_table, sysctl
 from weft.kernel.ensure import deed
 from weft.kernel.inside import Visit
 from weft.kernel.netlink import Failure, Request
 from weft.kernel.netns import drop_pin
 from weft.kernel.refusal import refusal
-from weft.plan import HOST, Address, Bridge, Item, Netns, NftElement, Plan, Route, SandboxTable, Veth
+from weft.plan import HOST, Address, Bridge, Item, Netns, NftElement, Plan, Route, SandboxTable, Sysctl, Veth
 
 _GONE = (errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENOENT, errno.ENXIO)
 
@@ -33,7 +33,7 @@ class Remove:
     def run(self, plan: Plan) -> list[WeftError]:
         ending = {item.path for item in plan if isinstance(item, Netns) and item.source is None}
         dying = {(item.netns, item.peer) for item in plan if isinstance(item, Veth)}
-        dying |= {(HOST, item.name) for item in plan if isinstance(item, Bridge)}
+        dying |= {(HOST, item.name) for item in plan if isinstance(item, Bridge) and not item.borrowed}
         for item in reversed(plan):
             if isinstance(item, NftElement):
                 self._flush_host()
@@ -44,12 +44,14 @@ class Remove:
                 match item:
                     case Veth():
                         self._veth(item, stays=item.netns not in ending)
-                    case Bridge():
+                    case Bridge() if not item.borrowed:
                         self._host.append((links.delete(item.name), item))
                     case Address() | Route() if item.netns not in ending and (item.netns, item.link) not in dying:
                         self._from_link(item)
                     case SandboxTable() if item.netns not in ending:
                         self._table(item)
+                    case Sysctl(netns="", before=str()):
+                        sysctl.set_back(item)
                     case Netns():
                         self._flush_host()
                         drop_pin(item.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from dataclasses import replace
 
 from weft.kernel.refusal import refusal
 from weft.plan import Sysctl
@@ -28,6 +29,8 @@ def ensure(switch: Sysctl) -> None:
             file.write(switch.value)
     except OSError as error:
         number = error.errno or 0
+        if number == errno.ENOENT and switch.optional:
+            return
         words = "the kernel has no such switch" if number == errno.ENOENT else os.strerror(number)
         raise refusal(number, f"set {switch.key}={switch.value} ({switch.reason})", words) from error
     log.info("%s set from %s to %s: %s", switch.key, before, switch.value, switch.reason)
@@ -36,8 +39,18 @@ def ensure(switch: Sysctl) -> None:
 def is_set(switch: Sysctl) -> bool:
     try:
         return read(switch.key) == switch.value
+    except FileNotFoundError:
+        return switch.optional
     except OSError:
         return False
+
+
+def set_back(switch: Sysctl) -> None:
+    """To what it was before; its link may be gone, and the switch with it."""
+    if switch.before is None or not is_set(switch):
+        return
+    reason = "as it was before weft used the link"
+    ensure(replace(switch, value=switch.before, reason=reason, optional=True))
 
 
 def _path(key: str) -> str:

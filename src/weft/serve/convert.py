@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from weft.drivers import driver_named
 from weft.engine.parts import Parts
-from weft.engine.plans import endpoint_gateway, holder
+from weft.engine.plans import endpoint_gateway, holder, holds_ports
 from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec, PoolSpec, PortSpec
 from weft.engine.stacks import network_mode
 from weft.errors import Invalid
@@ -189,7 +191,7 @@ def container_answer(sandbox: Sandbox, parts: Parts) -> types.Container:
         auto_remove=sandbox.auto_remove,
         console=f"{config.run_dir}/containers/{short(sandbox.id)}/console.sock" if ours else None,
         log=f"{config.state_dir}/containers/{short(sandbox.id)}/log" if ours else None,
-        ports=[_port(binding) for binding in sandbox.ports],
+        ports=[_port(binding) for binding in _shown_ports(sandbox, parts)],
         endpoints=[
             endpoint_answer(sandbox, endpoint, network)
             for endpoint in parts.records.endpoints_of(sandbox.id)
@@ -213,6 +215,13 @@ def endpoint_answer(sandbox: Sandbox, endpoint: Endpoint, network: Network) -> t
         names=list(holder(sandbox, endpoint).names),
         gw_priority=endpoint.gw_priority,
     )
+
+
+def _shown_ports(sandbox: Sandbox, parts: Parts) -> Iterable[PortBinding]:
+    endpoints = parts.records.endpoints_of(sandbox.id)
+    if not endpoints or holds_ports(endpoints, parts.records.networks):
+        return sandbox.ports
+    return dict.fromkeys(replace(binding, host_port=0, host_ip=None) for binding in sandbox.ports)
 
 
 def _port(binding: PortBinding) -> types.Port:

@@ -197,6 +197,7 @@ class Port(Answer, frozen=True):
     host_ip: str | None
     """Null: every address of the host."""
     host_port: int
+    """0: none; on a routed network the port is reached at the container's own address."""
 
 
 class Endpoint(Answer, frozen=True):

@@ -7,7 +7,7 @@ from typing import Any  # what JSON decodes to, read field by field below
 
 import msgspec
 
-from weft.model import Endpoint, Exit, IPAddress, Network, Origin, Pool, PortBinding, Process, Proto, Sandbox
+from weft.model import Borrowed, Endpoint, Exit, IPAddress, Network, Origin, Pool, PortBinding, Process, Proto, Sandbox
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -26,13 +26,35 @@ def write_network(network: Network) -> bytes:
             "created": network.created,
             "attachable": network.attachable,
             "preset": network.preset,
+            "borrowed": _write_borrowed(network.borrowed),
         }
     )
 
 
 def read_network(data: bytes) -> Network:
     raw = _decode(data)
-    return Network(**{**raw, "pools": tuple(_read_pool(pool) for pool in raw["pools"])})
+    pools = tuple(_read_pool(pool) for pool in raw["pools"])
+    return Network(**{**raw, "pools": pools, "borrowed": _read_borrowed(raw.get("borrowed"))})
+
+
+def _write_borrowed(borrowed: Borrowed | None) -> dict[str, object] | None:
+    if borrowed is None:
+        return None
+    return {
+        "addresses": [str(own) for own in borrowed.addresses],
+        "mtu": borrowed.mtu,
+        "route_localnet": borrowed.route_localnet,
+    }
+
+
+def _read_borrowed(raw: dict[str, Any] | None) -> Borrowed | None:
+    if raw is None:
+        return None
+    return Borrowed(
+        addresses=tuple(ip_interface(text) for text in raw["addresses"]),
+        mtu=raw["mtu"],
+        route_localnet=raw["route_localnet"],
+    )
 
 
 def _write_pool(pool: Pool) -> dict[str, object]:

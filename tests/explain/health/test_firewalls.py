@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.explain import worlds
 from tests.explain.health.hosts import BACK_BRIDGE, FRONT_BRIDGE, NOTHING_YET, OWN, chain, host, own
-from weft.explain.health.facts import Chain
+from weft.explain.health.facts import Chain, NetworkUse, OwnFacts
 from weft.explain.health.finding import Finding
 from weft.explain.health.firewalls import check_forward_chains, check_input_chains, check_others_forwarding
 
@@ -144,3 +145,16 @@ def test_a_host_that_guards_itself_gets_a_note():
     assert "unless iptables admits them" in finding.what
     admitting = chain(hook="input", name="INPUT", admits_in=("wb-*",))
     assert check_input_chains(host(chains=(admitting,)), OWN) == []
+
+
+def test_bridges_with_names_of_their_own_are_named():
+    uses = tuple(
+        NetworkUse(network=worlds.FRONT, link=link, mtu=1500, members=0) for link in ("wb-f0f0f0f0f0f0", "br0", "wb-1")
+    )
+    (finding,) = check_forward_chains(host(chains=(chain(),)), OwnFacts(networks=uses))
+    assert finding.mend == (
+        "iptables -I FORWARD -i wb-+ -j ACCEPT",
+        "iptables -I FORWARD -o wb-+ -j ACCEPT",
+        "iptables -I FORWARD -i br0 -j ACCEPT",
+        "iptables -I FORWARD -o br0 -j ACCEPT",
+    )

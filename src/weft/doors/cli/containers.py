@@ -23,6 +23,7 @@ from weft.errors import Conflict, Invalid, NotFound
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from weft.client import Answer, Container
+    from weft.client.answers import Port
 
 COMMAND_WIDTH = 32
 
@@ -170,11 +171,18 @@ def port(options: Options, session: Session) -> int:
     if wanted and not found:
         raise NotFound(f"container {container.name!r} publishes no port {number}/{proto or 'tcp'}")
     for each_port in found:
-        hosts = ["0.0.0.0:", "[::]:"] if each_port.host_ip is None else [host_text(each_port.host_ip)]
-        for host in hosts:
-            inside = "" if wanted else f"{each_port.container_port}/{each_port.proto} -> "
-            session.print(f"{inside}{host}{each_port.host_port}")
+        inside = "" if wanted else f"{each_port.container_port}/{each_port.proto} -> "
+        for place in _places(each_port, container):
+            session.print(f"{inside}{place}")
     return 0
+
+
+def _places(published: Port, container: Container) -> list[str]:
+    if published.host_port == 0:  # it is reached at the container's own addresses
+        own = [address for e in container.endpoints for address in (e.ipv4, e.ipv6) if address]
+        return [f"{host_text(address.partition('/')[0])}{published.container_port}" for address in own]
+    hosts = ["0.0.0.0:", "[::]:"] if published.host_ip is None else [host_text(published.host_ip)]
+    return [f"{host}{published.host_port}" for host in hosts]
 
 
 COMMANDS = (

@@ -104,7 +104,8 @@ def ports_text(ports: Sequence[Port]) -> str:
         follows = (
             last is not None
             and (last.proto, last.host_ip) == (port.proto, port.host_ip)
-            and (last.container_port + 1, last.host_port + 1) == (port.container_port, port.host_port)
+            and last.container_port + 1 == port.container_port
+            and (last.host_port + 1 == port.host_port or last.host_port == port.host_port == 0)
         )
         if follows:
             runs[-1].append(port)
@@ -117,6 +118,8 @@ def _run_text(run: Sequence[Port]) -> str:
     first, last = run[0], run[-1]
     host = _span(first.host_port, last.host_port)
     inside = _span(first.container_port, last.container_port)
+    if first.host_port == 0:  # at the container's own address
+        return f"{inside}/{first.proto}"
     return f"{host_text(first.host_ip)}{host}->{inside}/{first.proto}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from weft.explain.health import firewalls, host, own
+from weft.explain.health import firewalls, host, modes, own
 from weft.explain.health.facts import HostFacts, OwnFacts
 from weft.explain.health.finding import Finding, Report, report
 
@@ -25,6 +25,8 @@ CHECKS: tuple[Check, ...] = (
     host.check_neighbour_table,
     host.check_bridge_ports,
     host.check_nameservers,
+    modes.check_sources,
+    modes.check_trusted,
     own.check_upstream,
     own.check_records,
     own.check_table,

@@ -95,6 +95,10 @@ class NetworkUse:
     """Its link on the host."""
     mtu: int
     members: int
+    sources: tuple[IPAddress, ...] = ()
+    """Under which addresses its packets leave the host, where it names some."""
+    trusted: tuple[str, ...] = ()
+    """The interfaces from which its containers are reached at their own addresses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,6 @@ from fnmatch import fnmatchcase
 from weft.explain.health.facts import Chain, HostFacts, OwnFacts
 from weft.explain.health.finding import Finding, fine
 
-_IN, _OUT = 'iifname "wb-*"', 'oifname "wb-*"'
 _ANY_BRIDGE = "wb-*"
 
 
@@ -27,10 +26,11 @@ def check_forward_chains(host: HostFacts, own: OwnFacts) -> list[Finding]:
                 mend=("nft list ruleset",),
             )
         ]
-    shut = shut_chains(host, _bridges(own))
+    bridges = _bridges(own)
+    shut = shut_chains(host, bridges)
     if not shut:
         return [fine("other-firewalls", "host", "no other firewall drops what the containers send or receive")]
-    return [in_the_way(chain, host, hurts=bool(own.networks)) for chain in shut]
+    return [in_the_way(chain, host, bridges, hurts=bool(own.networks)) for chain in shut]
 
 
 def _bridges(own: OwnFacts) -> list[str]:
@@ -53,9 +53,10 @@ def _covers(patterns: Sequence[str], bridges: Sequence[str]) -> bool:
     return all(any(fnmatchcase(bridge, pattern) for pattern in patterns) for bridge in bridges)
 
 
-def in_the_way(chain: Chain, host: HostFacts, *, hurts: bool) -> Finding:
-    """`hurts`: there are containers already that suffer from it."""
+def in_the_way(chain: Chain, host: HostFacts, bridges: Sequence[str], *, hurts: bool) -> Finding:
+    """`bridges` are those that should be let through; `hurts`: there are containers already that suffer from it."""
     tool = tool_of(chain)
+    patterns = list(dict.fromkeys(_ANY_BRIDGE if bridge.startswith("wb-") else bridge for bridge in bridges))
     where = f"chain {chain.name} of table {chain.family} {chain.table}"
     bridged = host.sysctls.get("net.bridge.bridge-nf-call-iptables") == "1" and chain.family in ("ip", "inet")
     why = (
@@ -70,7 +71,7 @@ def in_the_way(chain: Chain, host: HostFacts, *, hurts: bool) -> Finding:
         level="error" if hurts else "warning",
         what=f"{tool or 'another firewall'} {chain.closed}s forwarded packets ({where})",
         why=why,
-        mend=tuple(_mend(chain, tool)),
+        mend=tuple(_mend(chain, tool, patterns)),
     )
 
 
@@ -89,24 +90,27 @@ def tool_of(chain: Chain) -> str:
     return ""
 
 
-def _mend(chain: Chain, tool: str) -> Iterable[str]:
+def _mend(chain: Chain, tool: str, patterns: Sequence[str]) -> Iterable[str]:
     program = ("ip6tables" if chain.family == "ip6" else "iptables") + ("-legacy" if chain.legacy else "")
+    # iptables and its like write "any link whose name begins so" with a plus sign.
+    plus = [pattern.replace("*", "+") for pattern in patterns]
     match tool:
         case "firewalld":
-            return ("firewall-cmd --permanent --zone=trusted --add-interface=wb-+", "firewall-cmd --reload")
+            zone = [f"firewall-cmd --permanent --zone=trusted --add-interface={link}" for link in plus]
+            return (*zone, "firewall-cmd --reload")
         case "ufw":
-            return ("ufw route allow in on wb-+", "ufw route allow out on wb-+")
+            return [f"ufw route allow {way} on {link}" for link in plus for way in ("in", "out")]
         case "Docker" if "DOCKER-USER" in chain.siblings:
-            return _iptables(program, "DOCKER-USER")
+            return _iptables(program, "DOCKER-USER", plus)
         case "iptables" | "iptables-legacy":
-            return _iptables(program, "FORWARD")
+            return _iptables(program, "FORWARD", plus)
     place = f"{chain.family} {chain.table} {chain.name}"
-    return (f"nft insert rule {place} '{_IN} accept'", f"nft insert rule {place} '{_OUT} accept'")
+    ways = ("iifname", "oifname")
+    return [f"nft insert rule {place} '{way} \"{link}\" accept'" for link in patterns for way in ways]
 
 
-def _iptables(program: str, chain: str) -> Iterable[str]:
-    # iptables writes "any link whose name begins so" with a plus sign.
-    return (f"{program} -I {chain} -i wb-+ -j ACCEPT", f"{program} -I {chain} -o wb-+ -j ACCEPT")
+def _iptables(program: str, chain: str, links: Sequence[str]) -> Iterable[str]:
+    return [f"{program} -I {chain} {way} {link} -j ACCEPT" for link in links for way in ("-i", "-o")]
 
 
 def check_others_forwarding(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
@@ -115,7 +119,8 @@ def check_others_forwarding(host: HostFacts, own: OwnFacts) -> Iterator[Finding]
     theirs = [
         chain for chain in host.chains if chain.hook == "forward" and (chain.family in shut or chain.family == "inet")
     ]
-    links = sorted({link for chain in theirs for link in chain.admits_in if not link.startswith("wb-")})
+    ours = (_ANY_BRIDGE, *_bridges(own))
+    links = sorted({link for chain in theirs for link in chain.admits_in if not _covers(ours, [link])})
     if not shut or not links or own.user_rules:
         return
     tools = sorted({tool_of(chain) or f"table {chain.family} {chain.table}" for chain in theirs if chain.admits_in})

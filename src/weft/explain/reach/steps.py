@@ -122,7 +122,7 @@ def others_let_pass(network: Network, version: int, facts: ReachFacts) -> Iterat
     families = ("inet", "ip" if version == 4 else "ip6")
     shut = [chain for chain in shut_chains(facts.host, bridges) if chain.family in families]
     for chain in shut:
-        finding = in_the_way(chain, facts.host, hurts=True)
+        finding = in_the_way(chain, facts.host, bridges, hurts=True)
         yield Step(holds="no", text=finding.what, why=finding.why, mend=finding.mend)
     if facts.host.unread_chains:
         yield Step(holds="perhaps", text=f"other tools' rules could not be read: {facts.host.unread_chains}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from weft.explain.health.facts import HostFacts
-from weft.explain.reach import steps
+from weft.explain.reach import direct, steps
 from weft.explain.reach.facts import Party, Reach, ReachFacts, Step, reach
+from weft.explain.reach.outward import gateway_endpoint, to_outside
 from weft.model import Endpoint, IPAddress, Network, PortBinding
 from weft.plan import Address, Bridge, NftElement, Veth
 
@@ -23,7 +23,7 @@ def _walk(facts: ReachFacts) -> Iterator[Step]:
         case "container", "host":
             yield from _to_host(facts)
         case "container", "outside":
-            yield from _to_outside(facts)
+            yield from to_outside(facts)
         case "host", "container":
             yield from _from_host(facts)
         case "outside", "container":
@@ -43,7 +43,13 @@ def _between_containers(facts: ReachFacts) -> Iterator[Step]:
         return
     pairs = _shared(facts)
     if not pairs:
-        yield _strangers(facts)
+        entrance = direct.open_endpoint(facts) if facts.asked.address else None
+        if entrance is None:
+            yield _strangers(facts)
+            return
+        yield steps.default_route(source, entrance[2].version, facts)
+        yield from direct.enters(*entrance, facts)
+        yield from _arrived(facts, (entrance[2],))
         return
     if facts.asked.name:
         yield steps.resolves(facts, target.addresses)
@@ -86,6 +92,9 @@ def _strangers(facts: ReachFacts) -> Step:
     if published:
         host = published[0].host_ip or "any address of the host"
         why += f" This one is: {source.name} reaches it at {host}, port {published[0].host_port}."
+    entrance = direct.open_endpoint(facts)
+    if entrance is not None:
+        why += f" Network {entrance[1].name} lets others in, though: try {entrance[2]}, which is its address there."
     network = facts.networks[target.endpoints[0].network].name if target.endpoints else "NETWORK"
     return Step(
         holds="no",
@@ -138,7 +147,7 @@ def _loopback(facts: ReachFacts) -> tuple[IPAddress, ...]:
 def _to_host(facts: ReachFacts) -> Iterator[Step]:
     source = facts.source
     version = facts.asked.address.version if facts.asked.address else 4
-    endpoint = _gateway_endpoint(facts, version)
+    endpoint = gateway_endpoint(facts, version)
     if endpoint is None:
         yield steps.default_route(source, version, facts)
     else:
@@ -146,8 +155,8 @@ def _to_host(facts: ReachFacts) -> Iterator[Step]:
     port = facts.asked.port
     for publisher in facts.publishers:
         binding = next((b for b in _bindings(publisher) if _meets(b, facts)), None)
-        if binding is not None:
-            leading = [i for i in publisher.plan if isinstance(i, NftElement) and binding.host_port in i.key]
+        leading = _leading(publisher, binding) if binding is not None else []
+        if binding is not None and (leading or not _is_routed(publisher)):
             text = (
                 f"port {port} of the host is published: it leads to port {binding.container_port} of {publisher.name}"
             )
@@ -168,14 +177,16 @@ def _to_host(facts: ReachFacts) -> Iterator[Step]:
             yield found
 
 
-def _gateway_endpoint(facts: ReachFacts, version: int) -> Endpoint | None:
-    """The endpoint on whose network the asked address of the host is, else the first with that family."""
-    endpoints = facts.source.endpoints
-    for endpoint in endpoints:
-        if any(facts.asked.address in interface.network for interface in endpoint.addresses if facts.asked.address):
-            return endpoint
-    leading = [e for e in endpoints if not facts.networks[e.network].internal]
-    return next((e for e in leading if any(a.version == version for a in e.addresses)), None)
+def _leading(publisher: Party, binding: PortBinding) -> list[NftElement]:
+    """The elements that lead a port of the host to a container."""
+    maps = (i for i in publisher.plan if isinstance(i, NftElement) and i.value is not None)
+    return [item for item in maps if binding.host_port in item.key]
+
+
+def _is_routed(party: Party) -> bool:
+    """Whether ports are published at the container's own addresses, and by no address of the host's."""
+    found = [item for item in party.plan if isinstance(item, NftElement)]
+    return any(item.name.startswith("routed_ports") for item in found) and not any(item.value for item in found)
 
 
 def _meets(binding: PortBinding, facts: ReachFacts) -> bool:
@@ -185,63 +196,6 @@ def _meets(binding: PortBinding, facts: ReachFacts) -> bool:
 
 def _host_addresses(facts: ReachFacts) -> tuple[IPAddress, ...]:
     return (facts.asked.address,) if facts.asked.address else facts.host.addresses
-
-
-def _to_outside(facts: ReachFacts) -> Iterator[Step]:
-    version = facts.asked.address.version if facts.asked.address else 4
-    if facts.asked.name:
-        yield _outside_name(facts)
-    route = steps.default_route(facts.source, version, facts)
-    yield route
-    if route.holds == "no":
-        return
-    endpoint = _gateway_endpoint(facts, version)
-    if endpoint is not None:
-        network = facts.networks[endpoint.network]
-        yield steps.interface(facts.source, endpoint, network, facts)
-        yield steps.forwards(version, facts)
-        plan = facts.network_plans[network.id]
-        outbound = steps.elements(plan, "outbound")
-        text = "weft lets pass what containers send" + ("; it leaves under the host's address" if outbound else "")
-        yield steps.weft_lets_pass([*outbound, *steps.elements(plan, "bridges")], text, facts)
-        if not outbound:
-            yield Step(
-                holds="perhaps",
-                text=f"network {network.name} does not masquerade: the packet keeps its address",
-                why="Answers come back only if the routers outside know a way to the network's addresses.",
-            )
-        yield from steps.others_let_pass(network, version, facts)
-    yield _host_route(facts.host, facts.asked.address, version)
-
-
-def _outside_name(facts: ReachFacts) -> Step:
-    source = facts.source
-    networks = [facts.networks[endpoint.network] for endpoint in source.endpoints]
-    if networks and all(network.internal for network in networks):
-        return Step(
-            holds="no",
-            text=f"{source.name} resolves only the names of its neighbours: every network of it is internal",
-            why=f"{facts.asked.name} is none of them, and the question is not passed on.",
-        )
-    servers = [str(s) for s in source.sandbox.dns] if source.sandbox else []
-    shown = ", ".join(servers or facts.host.nameservers)
-    if not shown:
-        return Step(holds="no", text=f"nobody can be asked for {facts.asked.name}: there is no upstream name server")
-    return Step(holds="perhaps", text=f"{facts.asked.name} is no name of weft's: {shown} is asked for it")
-
-
-def _host_route(host: HostFacts, address: IPAddress | None, version: int) -> Step:
-    near = [r for r in host.routes if address is not None and address in r.destination]
-    if near:
-        return Step(holds="yes", text=f"the host reaches {near[0].destination} through {near[0].link}")
-    out = [route for route in host.default_routes if route.version == version]
-    if out:
-        return Step(holds="yes", text=f"the host passes it on through {out[0].link}")
-    return Step(
-        holds="no",
-        text=f"the host itself has no IPv{version} route there",
-        why="Containers reach no more than the host does.",
-    )
 
 
 def _from_host(facts: ReachFacts) -> Iterator[Step]:
@@ -254,6 +208,14 @@ def _from_host(facts: ReachFacts) -> Iterator[Step]:
     if facts.asked.name:
         shown = " and ".join(str(interface.ip) for interface in endpoint.addresses)
         yield Step(holds="yes", text=f"{target.name} is at {shown}", why="Its name means nothing to the host.")
+    version = _version(facts, endpoint)
+    if not direct.host_is_on(network, version, facts):
+        yield Step(
+            holds="no",
+            text=f"the host has no IPv{version} address on network {network.name}",
+            why="Its options keep the host off it: gateway mode isolated, or inhibit-ipv4.",
+        )
+        return
     own = [i for i in facts.network_plans[network.id] if isinstance(i, Address) and i in facts.drift]
     if own:
         yield steps.lacking(f"the host has no address on network {network.name}", own, facts)
@@ -273,8 +235,33 @@ def _wanted_endpoint(facts: ReachFacts) -> Endpoint | None:
 
 def _from_outside(facts: ReachFacts) -> Iterator[Step]:
     target, port = facts.target, facts.asked.port
+    inward = [e for e in target.endpoints if facts.asked.address in (None, *(a.ip for a in e.addresses))]
+    if inward and all(facts.networks[endpoint.network].internal for endpoint in inward):
+        shown = ", ".join(facts.networks[endpoint.network].name for endpoint in inward)
+        yield Step(
+            holds="no",
+            text=f"{target.name} is on {shown} alone, which is internal",
+            why="Nothing leads into an internal network, whatever its other options.",
+        )
+        return
+    entrance = direct.open_endpoint(facts)
+    if entrance is not None and (facts.asked.address or _is_routed(target) or not _bindings(target)):
+        if not facts.asked.address:
+            yield Step(holds="yes", text=f"{target.name} is reached at its own address, {entrance[2]}")
+        yield from direct.enters(*entrance, facts)
+        yield from _arrived(facts, (entrance[2],))
+        return
     bindings = [b for b in _bindings(target) if port in (None, b.container_port, b.host_port)]
     bindings = [b for b in bindings if b.proto == facts.asked.proto]
+    trusting = [
+        step
+        for endpoint in target.endpoints
+        for step in direct.only_from(facts.networks[endpoint.network], _version(facts, endpoint), facts)
+    ]
+    if trusting and (facts.asked.address or not bindings):
+        yield from trusting[:1]
+        yield from _arrived(facts, target.addresses)
+        return
     if not bindings:
         what = facts.asked.service if port is not None else "no port"
         yield Step(
@@ -287,7 +274,7 @@ def _from_outside(facts: ReachFacts) -> Iterator[Step]:
         return
     binding = min(bindings, key=lambda b: b.host_ip is not None)
     yield _published_where(binding, target)
-    leading = [i for i in target.plan if isinstance(i, NftElement) and binding.host_port in i.key]
+    leading = _leading(target, binding)
     yield steps.weft_lets_pass(leading, f"weft rewrites it to port {binding.container_port} of {target.name}", facts)
     version = binding.host_ip.version if binding.host_ip else 4
     endpoint = next((e for e in target.endpoints if not facts.networks[e.network].internal), None)

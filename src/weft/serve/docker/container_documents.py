@@ -60,6 +60,9 @@ def _started(sandbox: Sandbox, parts: Parts) -> float:
 
 def _ports_in_list(shown: types.Container) -> Iterator[Document]:
     for port in shown.ports if shown.exit is None else ():
+        if port.host_port == 0:  # reached at the container's own address
+            yield {"PrivatePort": port.container_port, "Type": port.proto}
+            continue
         for address in _addresses(port):
             yield {
                 "IP": address,
@@ -226,7 +229,8 @@ def _bindings(shown: types.Container, addresses: Callable[[types.Port], tuple[st
     """Port inside to where it is found on the host."""
     bindings: dict[str, list[Document]] = {}
     for port in shown.ports:
-        places = [{"HostIp": address, "HostPort": str(port.host_port)} for address in addresses(port)]
+        hosts = addresses(port) if port.host_port else ()
+        places = [{"HostIp": address, "HostPort": str(port.host_port)} for address in hosts]
         bindings.setdefault(_inside(port), []).extend(places)
     return bindings
 

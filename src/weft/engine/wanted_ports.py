@@ -1,0 +1,81 @@
+"""From the ports that were asked for to bindings, each a number of its own, or a refusal by name. Touches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from weft.config import Config
+from weft.drivers import manners_of
+from weft.engine import plans
+from weft.engine.needs import HostPorts
+from weft.engine.specs import PortSpec
+from weft.engine.state import Records
+from weft.errors import Conflict, Invalid
+from weft.model import Endpoint, IPAddress, PortBinding
+
+
+def wanted_ports(specs: Sequence[PortSpec], ports: HostPorts, default: IPAddress | None) -> tuple[PortBinding, ...]:
+    """Every port as a number of its own, on the `default` address where none is named."""
+    bindings: list[PortBinding] = []
+    for spec in specs:
+        for binding in _expand(spec, ports, default):
+            _check_once(binding, bindings)
+            bindings.append(binding)
+    return tuple(bindings)
+
+
+def host_binding(endpoints: Sequence[Endpoint], networks: plans.Networks, config: Config) -> IPAddress | None:
+    """Where ports go that name no host address: as the network says by which they come in, or else the settings."""
+    for version in (4, 6):
+        found = plans.gateway(endpoints, networks, version)
+        wanted = None if found is None else manners_of(networks[found[0].network]).host_binding
+        if wanted is not None:
+            return wanted
+    return config.host_binding
+
+
+def check_ports_free(bindings: Sequence[PortBinding], records: Records) -> None:
+    """As far as weft's own containers go. Raises Conflict."""
+    for binding in bindings:
+        publisher = records.publisher_of(binding)
+        if publisher is not None:
+            port = f"port {binding.host_port}/{binding.proto}"
+            raise Conflict(f"{port} is already published by container {publisher.name!r}")
+
+
+def _expand(spec: PortSpec, ports: HostPorts, default: IPAddress | None) -> list[PortBinding]:
+    first, last = spec.container_port, spec.container_port_end or spec.container_port
+    _check_range("container port", first, last)
+    host_ip = spec.host_ip if spec.host_ip is not None else default
+    # 0.0.0.0 and :: are how people write "everywhere in this family"; the wildcard serves both.
+    host_ip = None if host_ip is not None and host_ip.is_unspecified else host_ip
+    count = last - first + 1
+    if spec.host_port is None:
+        numbers = [ports.free_port(spec.proto, host_ip, 0, 0) for _ in range(count)]
+    else:
+        end = spec.host_port_end or spec.host_port
+        _check_range("host port", spec.host_port, end)
+        if count == 1 and end > spec.host_port:
+            numbers = [ports.free_port(spec.proto, host_ip, spec.host_port, end)]
+        elif end - spec.host_port + 1 != count and spec.host_port_end is not None:
+            raise Invalid(f"port ranges differ in length: {spec.host_port}-{end} on the host, {first}-{last} inside")
+        else:
+            _check_range("host port", spec.host_port, spec.host_port + count - 1)
+            numbers = list(range(spec.host_port, spec.host_port + count))
+    return [
+        PortBinding(proto=spec.proto, container_port=first + i, host_port=number, host_ip=host_ip)
+        for i, number in enumerate(numbers)
+    ]
+
+
+def _check_range(what: str, first: int, last: int) -> None:
+    if not 1 <= first <= last <= 65535:
+        shown = str(first) if first == last else f"{first}-{last}"
+        raise Invalid(f"{what} {shown} is not valid: ports go from 1 to 65535, the lower first")
+
+
+def _check_once(binding: PortBinding, others: Sequence[PortBinding]) -> None:
+    for other in others:
+        same = (other.proto, other.host_port) == (binding.proto, binding.host_port)
+        if same and (None in (other.host_ip, binding.host_ip) or other.host_ip == binding.host_ip):
+            raise Conflict(f"port {binding.host_port}/{binding.proto} is asked for twice")
