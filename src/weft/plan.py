@@ -115,9 +115,13 @@ class Route:
     link: str
     via: IPAddress | None = None
 
+    @property
+    def is_default(self) -> bool:
+        return self.destination.prefixlen == 0
+
     def describe(self) -> tuple[str, ...]:
         family = "-6 " if self.destination.version == 6 else ""
-        target = "default" if self.destination.prefixlen == 0 else str(self.destination)
+        target = "default" if self.is_default else str(self.destination)
         via = f" via {self.via}" if self.via else ""
         return (_in(self.netns, f"ip {family}route replace {target}{via} dev {self.link}"),)
 

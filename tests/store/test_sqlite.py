@@ -160,7 +160,7 @@ def test_everything_is_there_after_a_restart(store: SqliteStore, path: str):
     assert loaded.networks == [NETWORK]
     assert loaded.sandboxes == [SANDBOX]
     assert sorted(e.id for e in loaded.endpoints) == [endpoint(2).id, endpoint(3).id]
-    assert loaded.last == {(NETWORK.id, 4): ip_address("10.0.0.3")}
+    assert loaded.last == {(NETWORK.id, ip_network("10.0.0.0/24")): ip_address("10.0.0.3")}
     assert loaded.pending == frozenset()
 
 
@@ -175,7 +175,17 @@ def test_putting_again_replaces(store: SqliteStore):
 def test_the_address_last_given_out_is_remembered_after_its_holder(store: SqliteStore, path: str):
     store.put(endpoints=[endpoint(7)])
     store.drop(endpoints=[endpoint(7).id])
-    assert reopened(path).last == {(NETWORK.id, 4): ip_address("10.0.0.7")}
+    assert reopened(path).last == {(NETWORK.id, ip_network("10.0.0.0/24")): ip_address("10.0.0.7")}
+
+
+def test_each_subnet_of_a_network_remembers_its_own(store: SqliteStore, path: str):
+    both = replace(endpoint(7), ipv6=IPv6Interface("fd00::7/64"))
+    store.put(endpoints=[both, endpoint(8, "10.1.0.8/24"), endpoint(9, "10.1.0.9/24")])
+    assert reopened(path).last == {
+        (NETWORK.id, ip_network("10.0.0.0/24")): ip_address("10.0.0.7"),
+        (NETWORK.id, ip_network("fd00::/64")): ip_address("fd00::7"),
+        (NETWORK.id, ip_network("10.1.0.0/24")): ip_address("10.1.0.9"),
+    }
 
 
 def test_meta_is_kept_and_absent_is_none(store: SqliteStore):

@@ -60,12 +60,14 @@ class BridgeDriver:
     def links(self, network: Network) -> Sequence[str]:
         return (names.bridge(network.id),)
 
-    def way_out(self, network: Network, version: int) -> WayOut | None:
-        pool = network.pool4 if version == 4 else network.pool6
+    def way_out(self, network: Network, endpoint: Endpoint, version: int) -> WayOut | None:
+        address = endpoint.address(version)
+        pool = network.pool_of(address.ip) if address is not None else None
         return None if network.internal or pool is None or pool.gateway is None else WayOut(pool.gateway)
 
     def publishes(self, network: Network, version: int) -> Publishing | None:
-        return "nat" if self.way_out(network, version) else None
+        leads_out = not network.internal and any(pool.gateway is not None for pool in network.pools_of(version))
+        return "nat" if leads_out else None
 
     def network(self, network: Network) -> Plan:
         options = read_options(network.options)
@@ -82,7 +84,7 @@ class BridgeDriver:
             masquerade=options.masquerade,
             icc=options.icc,
         )
-        if network.pool6 is not None:
+        if network.pools_of(6):
             # What the host forwards to a container is preceded by a neighbour solicitation, which takes the bridge's
             # link-local address for its source, and is not even sent where there is none.
             gateways.append(Address(HOST, bridge, _LINK_LOCAL))
@@ -129,12 +131,12 @@ def bridge_mac(network: Network) -> str:
 def _switches(network: Network, bridge: str) -> Plan:
     """The host-wide and per-bridge switches that the network needs."""
     items: list[Sysctl] = []
-    if network.pool4 is not None:
+    if network.pools_of(4):
         items.append(
             Sysctl(HOST, f"net.ipv4.conf.{bridge}.route_localnet", "1", "127.0.0.1:port reaches published ports")
         )
         if not network.internal:
             items.append(Sysctl(HOST, "net.ipv4.ip_forward", "1", "containers reach beyond the host"))
-    if network.pool6 is not None and not network.internal:
+    if network.pools_of(6) and not network.internal:
         items.append(Sysctl(HOST, "net.ipv6.conf.all.forwarding", "1", "containers reach beyond the host"))
     return tuple(items)

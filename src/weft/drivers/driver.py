@@ -53,8 +53,8 @@ class Driver(Protocol):
     def links(self, network: Network) -> Sequence[str]:
         """The names of all links on the host that weft makes for the network, whoever is on it."""
 
-    def way_out(self, network: Network, version: int) -> WayOut | None:
-        """How a container on the network leaves it in a family; None: not at all."""
+    def way_out(self, network: Network, endpoint: Endpoint, version: int) -> WayOut | None:
+        """How a container leaves the network in a family, by its endpoint there; None: not at all."""
 
     def publishes(self, network: Network, version: int) -> Publishing | None:
         """How ports of a container on the network are published in a family; None: they cannot be."""

@@ -91,8 +91,8 @@ class Loaded:
     networks: list[Network]
     sandboxes: list[Sandbox]
     endpoints: list[Endpoint]
-    last: dict[tuple[str, int], IPAddress]
-    """(network id, IP version) to the address most recently given out there."""
+    last: dict[tuple[str, IPNetwork], IPAddress]
+    """(network id, subnet) to the address most recently given out there."""
     pending: frozenset[str]
     """Ids whose making was begun and never confirmed: what they stand for must be taken back."""
 

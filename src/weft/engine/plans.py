@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_network
 
 from weft.drivers import driver_named
@@ -35,6 +35,7 @@ def sandbox_plan(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Netw
         network = networks[endpoint.network]
         items.extend(driver_named(network.driver).endpoint(network, endpoint, sandbox))
         items.extend(Sysctl(sandbox.key, key, value, _AS_ASKED) for key, value in endpoint.sysctls)
+        items.extend(_next_door(sandbox, endpoint, network))
     for version in (4, 6):
         found = gateway(endpoints, networks, version)
         if found is not None:
@@ -44,6 +45,14 @@ def sandbox_plan(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Netw
     items.append(SandboxTable(sandbox.key, NAMESERVER_PORT, ipv6))
     items.extend(_published(sandbox, endpoints, networks))
     return tuple(sorted(items, key=lambda item: _ORDER[type(item)]))
+
+
+def _next_door(sandbox: Sandbox, endpoint: Endpoint, network: Network) -> Iterator[Route]:
+    """The network's other subnets are on the same wire: neighbours there are spoken to without a router."""
+    for own in endpoint.addresses:
+        for pool in network.pools_of(own.version):
+            if own.ip not in pool.subnet:
+                yield Route(sandbox.key, pool.subnet, endpoint.ifname)
 
 
 def sandbox_elements(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Networks) -> tuple[NftElement, ...]:
@@ -81,8 +90,9 @@ def gateway(endpoints: Sequence[Endpoint], networks: Networks, version: int) -> 
 
 def way_out(endpoint: Endpoint, network: Network, version: int) -> WayOut | None:
     """How an endpoint's network is left, if it can be and the endpoint has that family."""
-    address = endpoint.ipv4 if version == 4 else endpoint.ipv6
-    return None if address is None else driver_named(network.driver).way_out(network, version)
+    if endpoint.address(version) is None:
+        return None
+    return driver_named(network.driver).way_out(network, endpoint, version)
 
 
 def endpoint_gateway(endpoint: Endpoint, network: Network, version: int) -> IPAddress | None:
@@ -101,7 +111,7 @@ def _target(endpoints: Sequence[Endpoint], networks: Networks, version: int) -> 
     if found is None:
         return None
     endpoint, network = found[0], networks[found[0].network]
-    address = endpoint.ipv4 if version == 4 else endpoint.ipv6
+    address = endpoint.address(version)
     publishing = driver_named(network.driver).publishes(network, version)
     return address.ip if address is not None and publishing == "nat" else None
 

@@ -100,11 +100,13 @@ def _address(item: Address) -> tuple[str, str]:
 
 
 def _route(item: Route) -> tuple[str, str]:
-    target = "default" if item.destination.prefixlen == 0 else str(item.destination)
+    target = "default" if item.is_default else str(item.destination)
     family = " (IPv6)" if item.destination.version == 6 and target == "default" else ""
     via = f" via {item.via}" if item.via else ""
     why = "The way to these addresses."
-    if target == "default":
+    if item.via is None and target != "default":
+        why = "More of the network, on the same wire: whoever has such an address is next door, too."
+    elif target == "default":
         why = "Whatever is not next door goes to the host's address on that network, and the host passes it on."
     return f"{target}{family}{via} dev {item.link}", why
 

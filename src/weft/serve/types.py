@@ -36,7 +36,7 @@ class NetworkCreate(Request, frozen=True):
     name: str
     driver: str = "bridge"
     pools: list[PoolCreate] = []
-    """At most one per family."""
+    """Several of a family: containers get their address from the first with room."""
     ipv4: bool = True
     ipv6: bool = False
     internal: bool = False

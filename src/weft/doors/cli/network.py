@@ -121,9 +121,14 @@ COMMANDS = (
         least=1,
         most=1,
         flags=(
-            Flag("--subnet", "SUBNET", "Such as 10.7.0.0/24; a free one is chosen if none is given", repeat=True),
+            Flag(
+                "--subnet",
+                "SUBNET",
+                "Such as 10.7.0.0/24; a free one is chosen if none is given. Several: more room",
+                repeat=True,
+            ),
             Flag("--ip-range", "SUBNET", "Choose containers' addresses from this part of the subnet", repeat=True),
-            Flag("--gateway", "ADDRESS", "The host's own address on the network", repeat=True),
+            Flag("--gateway", "ADDRESS", "The host's own address in the subnet", repeat=True),
             Flag("--aux-address", "NAME=ADDRESS", "An address that something else has: never given out", repeat=True),
             Flag("--ipv6", "", "With IPv6"),
             Flag("--ipv4", "", "With IPv4, the default; --ipv4=false for a network without"),
@@ -136,10 +141,13 @@ COMMANDS = (
 A network is a subnet of its own. Containers on it reach each other, by address and by name; nothing gets in from
 outside but to published ports, and nothing crosses between networks.
 
-Flags about addresses may be given once per family. The new network's id is printed.""",
+Each --ip-range, --gateway and --aux-address belongs to the --subnet that it lies in. A container has one address of
+each family, from the first subnet with room, and reaches neighbours in the other subnets directly. The new network's
+id is printed.""",
         examples=(
             ("any free subnet", "weft network create front"),
             ("both families, IPv6 chosen by weft", "weft network create --subnet 10.7.0.0/24 --ipv6 front"),
+            ("more room later on", "weft network create --subnet 10.7.0.0/24 --subnet 10.8.0.0/24 front"),
             ("a database network that nobody leaves", "weft network create --internal back"),
             (
                 "dynamic addresses from the upper half, one kept free",

@@ -52,8 +52,7 @@ def check_forwarding(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
 
 
 def _leads_out(use: NetworkUse, version: int) -> bool:
-    pool = use.network.pool4 if version == 4 else use.network.pool6
-    return pool is not None and not use.network.internal
+    return bool(use.network.pools_of(version)) and not use.network.internal
 
 
 def _check_uplinks(version: int, host: HostFacts) -> Iterator[Finding]:
@@ -104,7 +103,7 @@ def _ignored_advertisements(link: str, key: str, routes: list[DefaultRoute]) -> 
 
 
 def check_ipv6(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
-    users = [use.network.name for use in own.networks if use.network.pool6 is not None]
+    users = [use.network.name for use in own.networks if use.network.pools_of(6)]
     if not users:
         return
     if "net.ipv6.conf.all.disable_ipv6" not in host.sysctls:
