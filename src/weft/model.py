@@ -36,6 +36,15 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StaticRoute:
+    """Where a router on a network leads."""
+
+    destination: IPNetwork
+    gateway: IPAddress
+    """The router's address, in a subnet of the network."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     id: str
     name: str
@@ -52,6 +61,8 @@ class Network:
     """Shown to clients of Docker's API that said so; here every network is."""
     preset: str = ""
     """The name of the preset that it was made from."""
+    routes: tuple[StaticRoute, ...] = ()
+    """Every container on the network has them."""
 
     def pools_of(self, version: int) -> tuple[Pool, ...]:
         """Those of one IP version; empty where the network does not have it."""

@@ -239,6 +239,15 @@ def test_what_belongs_to_no_subnet_is_refused(given: dict[str, str], said: str):
     assert str(refused.value) == said
 
 
+def test_routes():
+    assert options.read_route("10.9.0.0/16,10.7.0.5") == ("10.9.0.0/16", "10.7.0.5")
+    for text in ("10.9.0.0/16", "10.9.0.0/16,", ",10.7.0.5", ""):
+        with pytest.raises(Invalid, match="write DESTINATION,GATEWAY"):
+            options.read_route(text)
+    with pytest.raises(Invalid, match="no metric"):
+        options.read_route("10.9.0.0/16,10.7.0.5,100")
+
+
 def test_signals():
     assert [options.read_signal(text) for text in ("TERM", "SIGTERM", "sigterm", "15", "kill")] == [15, 15, 15, 15, 9]
     with pytest.raises(Invalid):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weft.errors import Conflict, Unavailable
-from weft.model import Endpoint, Exit, Network, Origin, Pool, PortBinding, Process, Proto, Sandbox
+from weft.model import Endpoint, Exit, Network, Origin, Pool, PortBinding, Process, Proto, Sandbox, StaticRoute
 from weft.store import records, sqlite
 from weft.store.sqlite import SqliteStore
 
@@ -193,6 +194,16 @@ def test_meta_is_kept_and_absent_is_none(store: SqliteStore):
     store.set_meta("colour", "red")
     store.set_meta("colour", "blue")
     assert store.get_meta("colour") == "blue"
+
+
+def test_a_network_s_routes_are_kept_and_a_record_without_them_is_read(store: SqliteStore, path: str):
+    route = StaticRoute(destination=ip_network("10.9.0.0/16"), gateway=ip_address("10.0.0.9"))
+    led = replace(NETWORK, routes=(route,))
+    store.put(network=led)
+    assert reopened(path).networks == [led]
+    old = json.loads(records.write_network(led))
+    del old["routes"]
+    assert records.read_network(json.dumps(old).encode()) == NETWORK
 
 
 # Pending

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 
 from weft.drivers import driver_named
 from weft.drivers.driver import WayOut
 from weft.engine.needs import Holder, View
+from weft.engine.routes import routes
 from weft.firewall.elements import port_elements
 from weft.model import Endpoint, IPAddress, Network, Origin, Sandbox
 from weft.names import NAMESERVER_PORT, short
@@ -35,7 +36,7 @@ def sandbox_plan(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Netw
         network = networks[endpoint.network]
         items.extend(driver_named(network.driver).endpoint(network, endpoint, sandbox))
         items.extend(Sysctl(sandbox.key, key, value, _AS_ASKED) for key, value in endpoint.sysctls)
-        items.extend(_next_door(sandbox, endpoint, network))
+    items.extend(routes(sandbox, endpoints, networks))
     for version in (4, 6):
         found = gateway(endpoints, networks, version)
         if found is not None:
@@ -45,14 +46,6 @@ def sandbox_plan(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Netw
     items.append(SandboxTable(sandbox.key, NAMESERVER_PORT, ipv6))
     items.extend(_published(sandbox, endpoints, networks))
     return tuple(sorted(items, key=lambda item: _ORDER[type(item)]))
-
-
-def _next_door(sandbox: Sandbox, endpoint: Endpoint, network: Network) -> Iterator[Route]:
-    """The network's other subnets are on the same wire: neighbours there are spoken to without a router."""
-    for own in endpoint.addresses:
-        for pool in network.pools_of(own.version):
-            if own.ip not in pool.subnet:
-                yield Route(sandbox.key, pool.subnet, endpoint.ifname)
 
 
 def sandbox_elements(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Networks) -> tuple[NftElement, ...]:

@@ -14,6 +14,7 @@ from weft.config import Config
 from weft.drivers import driver_named
 from weft.engine import nicknames, plans
 from weft.engine.needs import HostPorts
+from weft.engine.routes import check_routes
 from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec, PoolSpec, PortSpec
 from weft.engine.state import Records
 from weft.errors import Conflict, Exhausted, Invalid, NotFound
@@ -61,7 +62,9 @@ def wanted_network(
         created=now,
         attachable=spec.attachable,
         preset=spec.preset,
+        routes=spec.routes,
     )
+    check_routes(network.routes, network.pools, network.name)
     driver_named(spec.driver).check(network)
     return network
 

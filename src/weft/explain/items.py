@@ -103,7 +103,7 @@ def _route(item: Route) -> tuple[str, str]:
     target = "default" if item.is_default else str(item.destination)
     family = " (IPv6)" if item.destination.version == 6 and target == "default" else ""
     via = f" via {item.via}" if item.via else ""
-    why = "The way to these addresses."
+    why = "A router on that network leads to these addresses."
     if item.via is None and target != "default":
         why = "More of the network, on the same wire: whoever has such an address is next door, too."
     elif target == "default":

@@ -7,7 +7,19 @@ from typing import Any  # what JSON decodes to, read field by field below
 
 import msgspec
 
-from weft.model import Endpoint, Exit, IPAddress, Network, Origin, Pool, PortBinding, Process, Proto, Sandbox
+from weft.model import (
+    Endpoint,
+    Exit,
+    IPAddress,
+    Network,
+    Origin,
+    Pool,
+    PortBinding,
+    Process,
+    Proto,
+    Sandbox,
+    StaticRoute,
+)
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -26,13 +38,19 @@ def write_network(network: Network) -> bytes:
             "created": network.created,
             "attachable": network.attachable,
             "preset": network.preset,
+            "routes": [[str(route.destination), str(route.gateway)] for route in network.routes],
         }
     )
 
 
 def read_network(data: bytes) -> Network:
     raw = _decode(data)
-    return Network(**{**raw, "pools": tuple(_read_pool(pool) for pool in raw["pools"])})
+    raw["pools"] = tuple(_read_pool(pool) for pool in raw["pools"])
+    raw["routes"] = tuple(
+        StaticRoute(destination=ip_network(destination), gateway=ip_address(gateway))
+        for destination, gateway in raw.get("routes", ())
+    )
+    return Network(**raw)
 
 
 def _write_pool(pool: Pool) -> dict[str, object]:

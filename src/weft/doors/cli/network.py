@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from weft.doors.cli.flags import Command, Flag, Options, each
-from weft.doors.cli.options import read_attachment, read_pairs, read_pools
+from weft.doors.cli.options import read_attachment, read_pairs, read_pools, read_route
 from weft.doors.cli.output import labels_text, matches, show_documents, show_rows
 from weft.doors.cli.progress import Progress
 from weft.doors.cli.session import Session
@@ -30,6 +30,7 @@ def create(options: Options, session: Session) -> int:
         internal=options.on("internal"),
         options=read_pairs("opt", options.many("opt")),
         labels=read_pairs("label", options.many("label")),
+        routes=[read_route(text) for text in options.many("route")],
     )
     session.print(made.id)
     return 0
@@ -130,6 +131,7 @@ COMMANDS = (
             Flag("--ip-range", "SUBNET", "Choose containers' addresses from this part of the subnet", repeat=True),
             Flag("--gateway", "ADDRESS", "The host's own address in the subnet", repeat=True),
             Flag("--aux-address", "NAME=ADDRESS", "An address that something else has: never given out", repeat=True),
+            Flag("--route", "SUBNET,GATEWAY", "Where a router on the network leads, for all containers", repeat=True),
             Flag("--ipv6", "", "With IPv6"),
             Flag("--ipv4", "", "With IPv4, the default; --ipv4=false for a network without"),
             Flag("--internal", "", "Nothing leads out of the network or into it"),

@@ -250,6 +250,16 @@ def _items(texts: Sequence[str]) -> list[str]:
     return [item for text in texts for item in text.split(",") if item]
 
 
+def read_route(text: str) -> tuple[str, str]:
+    """`DESTINATION,GATEWAY`, as Podman has it."""
+    destination, _, gateway = text.partition(",")
+    if "," in gateway:
+        raise Invalid(f"route {text!r}: no metric; of two networks with the same route the one with the gateway leads")
+    if not destination or not gateway:
+        raise Invalid(f"route {text!r}: write DESTINATION,GATEWAY, as in 10.9.0.0/16,10.7.0.5")
+    return destination, gateway
+
+
 # Signals, times
 
 
