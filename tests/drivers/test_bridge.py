@@ -73,7 +73,10 @@ def test_options_in_dockers_words_and_ours(raw: dict[str, str], read: Options):
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        ({"mut": "1400"}, "unknown option 'mut' for driver bridge; it knows icc, masquerade, mtu"),
+        (
+            {"mut": "1400"},
+            "unknown option 'mut' for driver bridge; it knows arp-proxy, icc, masquerade, mtu, ndp-proxy, uplink, vlan",
+        ),
         ({"mtu": "67"}, "option mtu: 67 is not between"),
         ({"mtu": "big"}, "option mtu: 'big' is not a whole number"),
         ({"icc": "maybe"}, "option icc: 'maybe' is neither true nor false"),

@@ -6,10 +6,11 @@ Options are read under Docker's names and short ones of our own; see docs/bridge
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_interface
 
 from weft import names
+from weft.drivers import wires
 from weft.drivers.driver import Publishing, WayOut, subnets_of
 from weft.errors import Invalid
 from weft.fields import read_bool, read_int
@@ -27,6 +28,7 @@ _SPELLINGS = {
     f"{_DOCKER}enable_icc": "icc",
     "masquerade": "masquerade",
     f"{_DOCKER}enable_ip_masquerade": "masquerade",
+    **{option: option for option in wires.OPTIONS},
 }
 
 
@@ -37,6 +39,7 @@ class Options:
     """Whether containers on the network reach each other."""
     masquerade: bool = True
     """Whether packets leave the host under the host's address."""
+    wire: wires.Wire = field(default_factory=wires.Wire)
 
 
 class BridgeDriver:
@@ -58,7 +61,13 @@ class BridgeDriver:
         return names.bridge(network.id)
 
     def links(self, network: Network) -> Sequence[str]:
-        return (names.bridge(network.id),)
+        return (names.bridge(network.id), *wires.made_links(read_options(network.options).wire, network))
+
+    def leans_on(self, network: Network) -> Sequence[str]:
+        return read_options(network.options).wire.links
+
+    def answers_on(self, options: Mapping[str, str], version: int) -> str:
+        return read_options(options).wire.proxy(version)
 
     def way_out(self, network: Network, endpoint: Endpoint, version: int) -> WayOut | None:
         address = endpoint.address(version)
@@ -88,7 +97,14 @@ class BridgeDriver:
             # What the host forwards to a container is preceded by a neighbour solicitation, which takes the bridge's
             # link-local address for its source, and is not even sent where there is none.
             gateways.append(Address(HOST, bridge, _LINK_LOCAL))
-        return (*elements, Bridge(bridge, bridge_mac(network), options.mtu), *gateways, *_switches(network, bridge))
+        return (
+            *elements,
+            Bridge(bridge, bridge_mac(network), options.mtu),
+            *wires.uplink(options.wire, network, bridge),
+            *gateways,
+            *_switches(network, bridge),
+            *wires.switches(options.wire),
+        )
 
     def endpoint(self, network: Network, endpoint: Endpoint, sandbox: Sandbox) -> Plan:
         options = read_options(network.options)
@@ -102,7 +118,8 @@ class BridgeDriver:
             isolated=not options.icc,
         )
         addresses = (*endpoint.addresses, *endpoint.link_local)
-        return (pair, *(Address(sandbox.key, endpoint.ifname, address) for address in addresses))
+        inside = (Address(sandbox.key, endpoint.ifname, address) for address in addresses)
+        return (pair, *inside, *wires.answers(options.wire, endpoint))
 
 
 def read_options(raw: Mapping[str, str]) -> Options:
@@ -120,6 +137,7 @@ def read_options(raw: Mapping[str, str]) -> Options:
         mtu=read_int("option mtu", read.get("mtu", "1500"), low=68, high=65535),
         icc=read_bool("option icc", read.get("icc", "true")),
         masquerade=read_bool("option masquerade", read.get("masquerade", "true")),
+        wire=wires.read_wire(read),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from weft.model import Endpoint, IPAddress, IPNetwork, Network, Sandbox
 from weft.plan import Plan
@@ -20,6 +20,20 @@ class WayOut:
 
 Publishing = Literal["nat", "routed"]
 """How published ports lead to a container: by rewriting the host's address, or by opening the container's own."""
+
+
+@runtime_checkable
+class Leaning(Protocol):
+    """A driver whose networks may depend on links of the host that weft does not make."""
+
+    def leans_on(self, network: Network) -> Sequence[str]:
+        """Their names."""
+
+    def answers_on(self, options: Mapping[str, str], version: int) -> str:
+        """The link on which the host answers for containers' addresses of a family; empty: none.
+
+        Then their subnet may be a part of the one that is there.
+        """
 
 
 class Driver(Protocol):

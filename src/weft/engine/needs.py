@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from weft.model import Endpoint, Exit, IPAddress, IPNetwork, Network, PortBinding, Proto, Sandbox
-from weft.plan import Item, NftElement, Plan
+from weft.plan import Item, NftElement, Plan, ProxyNeighbour
 
 Identity = tuple[int, int]
 
@@ -52,8 +52,13 @@ class Kernel(Protocol):
     def keep_bridged_frames_apart(self) -> None:
         """Turn bridge-nf-call-* off, and say so, unless somebody else's rules may count on seeing such frames."""
 
-    def sweep(self, links: Collection[str], pins: Collection[str]) -> tuple[str, ...]:
-        """Remove links with weft's mark and pins in the run directory that are not listed; say what went."""
+    def sweep(
+        self, links: Collection[str], pins: Collection[str], answered: Collection[ProxyNeighbour] = ()
+    ) -> tuple[str, ...]:
+        """Remove links and proxy entries with weft's mark, and pins in the run directory, that are not listed.
+
+        Says what went.
+        """
 
     def is_namespace(self, path: str) -> bool:
         """Whether a network namespace is bound at (or openable through) the path."""

@@ -12,14 +12,29 @@ from weft.engine.routes import routes
 from weft.firewall.elements import port_elements
 from weft.model import Endpoint, IPAddress, Network, Origin, Sandbox
 from weft.names import NAMESERVER_PORT, short
-from weft.plan import Address, Item, Loopback, Netns, NftElement, Plan, Route, SandboxTable, Sysctl, Veth
+from weft.plan import (
+    Address,
+    Item,
+    Loopback,
+    Netns,
+    NftElement,
+    Plan,
+    ProxyNeighbour,
+    Route,
+    SandboxTable,
+    Sysctl,
+    Veth,
+)
 
 _AS_ASKED = "the interface behaves as was asked for"
 _DEFAULT = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 
 # Of one kind at a time, so that the kernel room can send each namespace's share as one batch.
 _ORDER: dict[type[Item], int] = {
-    kind: rank for rank, kind in enumerate((Netns, Veth, Loopback, Address, Route, Sysctl, SandboxTable, NftElement))
+    kind: rank
+    for rank, kind in enumerate(
+        (Netns, Veth, Loopback, Address, Route, ProxyNeighbour, Sysctl, SandboxTable, NftElement)
+    )
 }
 
 Networks = Mapping[str, Network]

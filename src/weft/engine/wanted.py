@@ -12,6 +12,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 from weft import names
 from weft.config import Config
 from weft.drivers import driver_named
+from weft.drivers.driver import Leaning
 from weft.engine import nicknames, plans
 from weft.engine.needs import HostPorts
 from weft.engine.routes import check_routes
@@ -100,23 +101,29 @@ def _wanted_pools(
         if asked[version] and not wanted:
             flag = "--ipv6" if version == 6 else "no --ipv4=false"
             raise Invalid(f"an IPv{version} subnet needs {flag}")
-    taken: Taken = [
-        *(
-            (pool.subnet, f"network {network.name!r}")
-            for network in records.networks.values()
-            for pool in network.pools
-        ),
-        *((subnet, "a route of this host") for subnet in host),
+    others = [
+        (pool.subnet, f"network {network.name!r}") for network in records.networks.values() for pool in network.pools
     ]
     bases: dict[int, list[tuple[IPNetwork, int]]] = {4: list(config.address_pools), 6: [(ula_base(ula_seed), 64)]}
     has_gateway = driver_named(spec.driver).has_gateway
     pools: list[Pool] = []
     for version in (version for version, wanted in ((4, spec.ipv4), (6, spec.ipv6)) if wanted):
         for one in asked[version] or [PoolSpec()]:
-            own = [(pool.subnet, "another subnet of the network") for pool in pools]
-            with_gateway = has_gateway(options, version)
-            pools.append(_pool(one, bases[version], [*own, *taken], with_gateway=with_gateway))
+            taken: Taken = [
+                *((pool.subnet, "another subnet of the network") for pool in pools),
+                *others,
+                *((route, "a route of this host") for route in host if not _may_be_part(one, route, spec, options)),
+            ]
+            pools.append(_pool(one, bases[version], taken, with_gateway=has_gateway(options, version)))
     return pools
+
+
+def _may_be_part(asked: PoolSpec, route: IPNetwork, spec: NetworkSpec, options: Mapping[str, str]) -> bool:
+    """Whether a pool may lie within what the host routes: the host answers there for the containers."""
+    driver, subnet = driver_named(spec.driver), asked.subnet
+    if subnet is None or subnet == route or subnet.version != route.version or not isinstance(driver, Leaning):
+        return False
+    return bool(driver.answers_on(options, subnet.version)) and subnet.subnet_of(route)  # type: ignore[arg-type]
 
 
 def _version(pool: PoolSpec) -> int:

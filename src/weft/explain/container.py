@@ -21,6 +21,7 @@ from weft.plan import (
     Netns,
     NftElement,
     Plan,
+    ProxyNeighbour,
     Route,
     SandboxTable,
     Sysctl,
@@ -111,6 +112,8 @@ def _is_of(endpoint: Endpoint, item: Item) -> bool:
     match item:
         case Veth(peer=link) | Address(link=link):
             return item.netns != HOST and link == endpoint.ifname
+        case ProxyNeighbour(address=address):
+            return address in [interface.ip for interface in endpoint.addresses]
         case Sysctl():
             return (item.key, item.value) in endpoint.sysctls
         case Netns() | Loopback() | Route() | SandboxTable() | NftElement():

@@ -14,10 +14,13 @@ from weft.plan import (
     Loopback,
     Netns,
     NftElement,
+    ProxyNeighbour,
     Route,
     SandboxTable,
     Sysctl,
+    Uplink,
     Veth,
+    Vlan,
 )
 
 _ELEMENTS = {
@@ -55,6 +58,8 @@ def wording(item: Item) -> tuple[str, str]:
             )
         case Veth():
             return _pair(item)
+        case Vlan() | Uplink() | ProxyNeighbour():
+            return _wire(item)
         case Address():
             return _address(item)
         case Route():
@@ -87,6 +92,23 @@ def _pair(pair: Veth) -> tuple[str, str]:
     if pair.isolated:
         why += " The port is isolated: it passes frames to and from the host, but not to the other containers."
     return text, why
+
+
+def _wire(item: Vlan | Uplink | ProxyNeighbour) -> tuple[str, str]:
+    match item:
+        case Vlan(name=name, parent=parent, tag=tag):
+            return f"{name}, VLAN {tag} of {parent}", f"What arrives on {parent} with that tag, and nothing else of it."
+        case Uplink(link=link, master=master):
+            return f"{link} is a port of {master}", (
+                "The network is one with the wire beyond: whoever is there is a neighbour of the containers, with no "
+                "firewall between them."
+            )
+        case ProxyNeighbour(link=link, address=address):
+            asked = "ARP" if address.version == 4 else "neighbour discovery"
+            return f"the host answers on {link} for {address}", (
+                f"Whoever asks there by {asked} who has the address is told the host's MAC, and the host passes "
+                "packets on: nobody out there needs a route to the network."
+            )
 
 
 def _address(item: Address) -> tuple[str, str]:

@@ -95,6 +95,8 @@ class NetworkUse:
     """Its link on the host."""
     mtu: int
     members: int
+    leans_on: tuple[str, ...] = ()
+    """Links of the host that are no work of weft's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from weft.explain.health.facts import DefaultRoute, HostFacts, NetworkUse, OwnFacts
+from weft.explain.health.facts import DefaultRoute, HostFacts, HostRoute, NetworkUse, OwnFacts
 from weft.explain.health.finding import Finding, fine
+from weft.model import IPNetwork
 
 _FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 _BRIDGE_PORTS = 1023
@@ -238,6 +239,8 @@ def check_overlap(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
     for use in own.networks:
         for pool in use.network.pools:
             for route in host.routes:
+                if _is_within(pool.subnet, route) and route.link in use.leans_on:
+                    continue  # the host answers there for the containers
                 if route.destination.version == pool.subnet.version and route.destination.overlaps(pool.subnet):
                     yield Finding(
                         check="overlap",
@@ -252,6 +255,11 @@ def check_overlap(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
                             f"{use.network.name}",
                         ),
                     )
+
+
+def _is_within(subnet: IPNetwork, route: HostRoute) -> bool:
+    wide = route.destination
+    return subnet != wide and subnet.version == wide.version and subnet.subnet_of(wide)  # type: ignore[arg-type]
 
 
 def _some(names: list[str]) -> str:
