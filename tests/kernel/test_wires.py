@@ -13,7 +13,7 @@ from tests.able import needs_link
 from tests.hosts import in_private_host
 from tests.kernel.world import BRIDGE, World
 from tests.kernel.world import sh as shell
-from weft.errors import Conflict, NotFound, WeftError
+from weft.errors import Conflict, Exhausted, NotFound, WeftError
 from weft.plan import ProxyNeighbour, Uplink, Vlan
 
 UPLINK = Uplink("eth1", BRIDGE.name)
@@ -33,10 +33,19 @@ def eth1() -> Any:
     return json.loads(shell("ip -j -d address show eth1"))[0]
 
 
+def held() -> Any:
+    """Every link with its master and its addresses, but for those that the kernel itself gives it when it has time."""
+    shown = json.loads(shell("ip -j address"))
+    return [
+        (link["ifname"], link.get("master"), [a["local"] for a in link["addr_info"] if a["scope"] != "link"])
+        for link in shown
+    ]
+
+
 @in_private_host
 def test_an_uplink_is_a_port_and_then_as_it_was():
     world = wired()
-    before = eth1()
+    before = held()
     assert world.kernel.missing((UPLINK,)) == (UPLINK,)
     for _ in range(2):
         world.kernel.ensure((UPLINK,))
@@ -44,7 +53,7 @@ def test_an_uplink_is_a_port_and_then_as_it_was():
         assert world.kernel.missing((UPLINK,)) == ()
     for _ in range(2):
         world.kernel.remove((UPLINK,))
-        assert eth1() == before
+        assert held() == before
 
 
 @in_private_host
@@ -87,12 +96,12 @@ def test_one_that_was_down_is_set_up_and_a_lost_one_put_back():
 def test_a_link_in_use_is_left_alone(before: str, kind: type[WeftError], said: str):
     world = wired()
     shell(before)
-    untouched = shell("ip -j address")
+    untouched = held()
     with pytest.raises(kind) as refused:
         world.kernel.ensure((UPLINK,))
     assert str(refused.value) == said
     world.kernel.remove((UPLINK,))
-    assert shell("ip -j address") == untouched
+    assert held() == untouched
 
 
 @in_private_host
@@ -131,7 +140,7 @@ def test_a_vlan_comes_and_goes_as_a_port():
     needs_link("vlan", "link eth1 id 10", "802.1Q (8021q)")
     world = wired()
     plan = (TAGGED, Uplink(TAGGED.name, BRIDGE.name))
-    before = eth1()
+    before = held()
     for _ in range(2):
         world.kernel.ensure(plan)
         assert world.kernel.missing(plan) == ()
@@ -145,7 +154,7 @@ def test_a_vlan_comes_and_goes_as_a_port():
     for _ in range(2):
         world.kernel.remove(plan)
         assert subprocess.run(["ip", "link", "show", TAGGED.name], capture_output=True, check=False).returncode
-        assert eth1() == before
+        assert held() == before
 
 
 @in_private_host
@@ -157,3 +166,16 @@ def test_a_vlan_that_cannot_be_is_refused_with_the_reason():
     shell("ip link set eth1 down")
     with pytest.raises(Conflict, match="eth1 is down, and so is VLAN 10 of it: `ip link set eth1 up`"):
         world.kernel.ensure((TAGGED,))
+
+
+@in_private_host
+def test_a_bridge_that_is_full_refuses_with_the_limit_and_the_way_out():
+    world = World()
+    ports = "".join(f"link add d{i} master {BRIDGE.name} type veth\n" for i in range(1023))
+    shell(f"printf '{ports}' | ip -batch -")
+    with pytest.raises(Exhausted) as refused:
+        world.kernel.ensure(world.container(1))
+    assert str(refused.value) == (
+        f"bridge {BRIDGE.name} is full: a Linux bridge has at most 1,023 ports, one per container; make another "
+        "network, and connect to both whoever must be reached from both"
+    )

@@ -433,7 +433,10 @@ def _place(netns: str) -> str:
 
 def _refused(item: Item, failure: Failure) -> WeftError:
     if isinstance(item, Veth) and failure.errno == errno.EXFULL:
-        return Exhausted(f"bridge {item.master} is full: a bridge has at most {_MOST_PORTS} ports")
+        return Exhausted(
+            f"bridge {item.master} is full: a Linux bridge has at most {_MOST_PORTS:,} ports, one per container; make "
+            "another network, and connect to both whoever must be reached from both"
+        )
     if failure.errno == errno.EEXIST and isinstance(item, Veth):
         return Conflict(f"cannot {deed(item)}: a link named {item.name} or, in there, {item.peer} exists already")
     if failure.errno == errno.EEXIST and isinstance(item, Bridge):
