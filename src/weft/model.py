@@ -46,12 +46,21 @@ class Borrowed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StaticRoute:
+    """Where a router on a network leads."""
+
+    destination: IPNetwork
+    gateway: IPAddress
+    """The router's address, in a subnet of the network."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     id: str
     name: str
     driver: str
     pools: tuple[Pool, ...]
-    """At most one per family in this version; IPv4 first."""
+    """IPv4 first; within a family in the order in which addresses are given out of them."""
     internal: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
     """As the user gave them, already accepted by the driver."""
@@ -64,14 +73,16 @@ class Network:
     """The name of the preset that it was made from."""
     borrowed: Borrowed | None = None
     """None: its link on the host is weft's own."""
+    routes: tuple[StaticRoute, ...] = ()
+    """Every container on the network has them."""
 
-    @property
-    def pool4(self) -> Pool | None:
-        return next((p for p in self.pools if p.subnet.version == 4), None)
+    def pools_of(self, version: int) -> tuple[Pool, ...]:
+        """Those of one IP version; empty where the network does not have it."""
+        return tuple(pool for pool in self.pools if pool.subnet.version == version)
 
-    @property
-    def pool6(self) -> Pool | None:
-        return next((p for p in self.pools if p.subnet.version == 6), None)
+    def pool_of(self, address: IPAddress) -> Pool | None:
+        """The one that an address lies in."""
+        return next((pool for pool in self.pools_of(address.version) if address in pool.subnet), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +111,9 @@ class Endpoint:
     @property
     def addresses(self) -> tuple[IPInterface, ...]:
         return tuple(a for a in (self.ipv4, self.ipv6) if a is not None)
+
+    def address(self, version: int) -> IPInterface | None:
+        return self.ipv4 if version == 4 else self.ipv6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

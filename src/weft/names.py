@@ -48,9 +48,14 @@ def veth(endpoint_id: str) -> str:
     return f"wv-{endpoint_id[:SHORT]}"
 
 
+def vlan(network_id: str) -> str:
+    """The sub-interface of a network that has one VLAN of its uplink."""
+    return f"wl-{network_id[:SHORT]}"
+
+
 def is_ours(link: str) -> bool:
     """Whether a link's name is of a form that only weft gives (the group must say so too)."""
-    return link.startswith(("wb-", "wv-"))
+    return link.startswith(("wb-", "wv-", "wl-"))
 
 
 def pin(run_dir: str, sandbox_id: str) -> str:

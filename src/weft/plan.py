@@ -101,6 +101,43 @@ class Veth:
 
 
 @dataclass(frozen=True, slots=True)
+class Vlan:
+    """A VLAN sub-interface of `parent` in the host's namespace, up, marked with the link group."""
+
+    name: str
+    parent: str
+    tag: int
+
+    def describe(self) -> tuple[str, ...]:
+        return (
+            f"ip link add link {self.parent} name {self.name} group {LINK_GROUP} type vlan id {self.tag}",
+            f"ip link set {self.name} addrgenmode none up",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Uplink:
+    """A link in the host's namespace is a port of `master`, up. It was there before, without master and addresses."""
+
+    link: str
+    master: str
+
+    def describe(self) -> tuple[str, ...]:
+        return (f"ip link set {self.link} master {self.master} up",)
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyNeighbour:
+    """The host answers on a link of its own for an address that a container has: by NDP or ARP."""
+
+    link: str
+    address: IPAddress
+
+    def describe(self) -> tuple[str, ...]:
+        return (f"ip neigh add proxy {self.address} dev {self.link}",)
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """An address on a link. IPv6 ones skip duplicate address detection: weft itself sees to it."""
 
@@ -122,9 +159,13 @@ class Route:
     link: str
     via: IPAddress | None = None
 
+    @property
+    def is_default(self) -> bool:
+        return self.destination.prefixlen == 0
+
     def describe(self) -> tuple[str, ...]:
         family = "-6 " if self.destination.version == 6 else ""
-        target = "default" if self.destination.prefixlen == 0 else str(self.destination)
+        target = "default" if self.is_default else str(self.destination)
         via = f" via {self.via}" if self.via else ""
         return (_in(self.netns, f"ip {family}route replace {target}{via} dev {self.link}"),)
 
@@ -204,7 +245,20 @@ class SandboxTable:
         return tuple(_in(self.netns, f"nft '{rule}'") for rule in rules)
 
 
-Item = Netns | Loopback | Bridge | Veth | Address | Route | Sysctl | NftElement | SandboxTable
+Item = (
+    Netns
+    | Loopback
+    | Bridge
+    | Vlan
+    | Uplink
+    | Veth
+    | Address
+    | Route
+    | ProxyNeighbour
+    | Sysctl
+    | NftElement
+    | SandboxTable
+)
 Plan = tuple[Item, ...]
 
 
@@ -222,7 +276,7 @@ def identity(item: Item) -> tuple[object, ...]:
             return (Route, netns, destination)
         case SandboxTable(netns=netns):
             return (SandboxTable, netns)
-        case Veth(name=name) | Bridge(name=name):
+        case Veth(name=name) | Bridge(name=name) | Vlan(name=name) | Uplink(link=name):
             return (type(item), name)
         case Sysctl(netns=netns, key=switch):
             return (Sysctl, netns, switch)

@@ -155,13 +155,36 @@ def test_families_by_option_as_the_daemons_own_words(world: World):
             "invalid pool request: Pool overlaps with other one on this address space: "
             "subnet 10.6.0.0/25 overlaps network 'there' (10.6.0.0/24)",
         ),
-        ("--subnet 10.7.0.0/24 --subnet 10.8.0.0/24 n", "one subnet per family: 2 are given for IPv4"),
     ],
 )
 def test_networks_that_cannot_be(world: World, words: str, message: str, client: str):
     world.docker("network", "create", "--subnet", "10.6.0.0/24", "there")
     assert world.refusal("network", "create", *words.split(), client=client) == message
     assert world.networks() == ["bridge", "host", "none", "there"]
+
+
+def test_a_network_of_several_subnets(world: World, client: str):
+    subnets = "--subnet 10.7.0.0/24 --subnet 10.8.0.0/24 --ipv6 --subnet fd07::/64 --subnet fd08::/64"
+    more = "--gateway 10.8.0.254 --gateway fd08::1 --ip-range 10.8.0.128/25 --aux-address nas=10.8.0.200"
+    world.docker("network", "create", *subnets.split(), *more.split(), "blue", client=client)
+    config = sorted(world.inspect("blue", client)["IPAM"]["Config"], key=lambda pool: pool["Subnet"])
+    assert [(pool["Subnet"], pool["Gateway"]) for pool in config] == [
+        ("10.7.0.0/24", "10.7.0.1"),
+        ("10.8.0.0/24", "10.8.0.254"),
+        ("fd07::/64", "fd07::1"),
+        ("fd08::/64", "fd08::1"),
+    ]
+    assert config[1] == {
+        "Subnet": "10.8.0.0/24",
+        "IPRange": "10.8.0.128/25",
+        "Gateway": "10.8.0.254",
+        "AuxiliaryAddresses": {"nas": "10.8.0.200"},
+    }
+    world.container("web")
+    world.docker("network", "connect", "--ip", "10.8.0.9", "--ip6", "fd08::9", "blue", "web", client=client)
+    shown = world.ask("GET", "/containers/web/json").json["NetworkSettings"]["Networks"]["blue"]
+    assert (shown["IPAddress"], shown["Gateway"]) == ("10.8.0.9", "10.8.0.254")
+    assert (shown["GlobalIPv6Address"], shown["IPv6Gateway"]) == ("fd08::9", "fd08::1")
 
 
 def test_a_container_comes_and_goes(world: World, client: str):

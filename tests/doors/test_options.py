@@ -205,6 +205,50 @@ def test_two_subnets_of_one_family_stay_two():
     ]
 
 
+def test_what_is_said_of_a_subnet_belongs_to_the_one_it_lies_in():
+    assert pools(
+        "10.7.0.0/24 10.8.0.0/24 fd07::/64 fd08::/64",
+        ranges="10.8.0.128/25 fd08::8000/113",
+        gateways="10.8.0.254 fd08::1 10.7.0.254",
+        aux="nas=10.8.0.5 tap=10.8.0.6 lamp=fd08::5 host=10.7.0.5",
+    ) == [
+        {"subnet": "10.7.0.0/24", "gateway": "10.7.0.254", "aux": {"host": "10.7.0.5"}},
+        {
+            "subnet": "10.8.0.0/24",
+            "ip_range": "10.8.0.128/25",
+            "gateway": "10.8.0.254",
+            "aux": {"nas": "10.8.0.5", "tap": "10.8.0.6"},
+        },
+        {"subnet": "fd07::/64"},
+        {"subnet": "fd08::/64", "ip_range": "fd08::8000/113", "gateway": "fd08::1", "aux": {"lamp": "fd08::5"}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"gateways": "10.9.0.1"}, "gateway 10.9.0.1 lies in none of the subnets 10.7.0.0/24, 10.8.0.0/24"),
+        ({"ranges": "10.9.0.0/25"}, "ip-range 10.9.0.0/25 lies in none of the subnets 10.7.0.0/24, 10.8.0.0/24"),
+        ({"aux": "nas=10.9.0.1"}, "aux-address nas 10.9.0.1 lies in none of the subnets 10.7.0.0/24, 10.8.0.0/24"),
+        ({"gateways": "10.7.0.1 10.7.0.2"}, "gateway 10.7.0.2: its subnet has one already, 10.7.0.1"),
+        ({"gateways": "10.7.0"}, "gateway 10.7.0: '10.7.0' does not appear to be an IPv4 or IPv6 network"),
+    ],
+)
+def test_what_belongs_to_no_subnet_is_refused(given: dict[str, str], said: str):
+    with pytest.raises(Invalid) as refused:
+        pools("10.7.0.0/24 10.8.0.0/24", **given)
+    assert str(refused.value) == said
+
+
+def test_routes():
+    assert options.read_route("10.9.0.0/16,10.7.0.5") == ("10.9.0.0/16", "10.7.0.5")
+    for text in ("10.9.0.0/16", "10.9.0.0/16,", ",10.7.0.5", ""):
+        with pytest.raises(Invalid, match="write DESTINATION,GATEWAY"):
+            options.read_route(text)
+    with pytest.raises(Invalid, match="no metric"):
+        options.read_route("10.9.0.0/16,10.7.0.5,100")
+
+
 def test_signals():
     assert [options.read_signal(text) for text in ("TERM", "SIGTERM", "sigterm", "15", "kill")] == [15, 15, 15, 15, 9]
     with pytest.raises(Invalid):

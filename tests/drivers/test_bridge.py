@@ -242,7 +242,8 @@ def test_each_family_has_a_mode_of_its_own():
     assert (made["outbound"], made["routed"]) == (f'ipv4 . "{BRIDGE}"', f'ipv6 . "{BRIDGE}"')
     assert "subnets6" not in made
     assert [driver.publishes(network, version) for version in (4, 6)] == ["nat", "routed"]
-    assert [driver.way_out(network, version) is not None for version in (4, 6)] == [True, True]
+    endpoint = replace(ENDPOINT, ipv6=IPv6Interface("fd07::2/64"))
+    assert [driver.way_out(network, endpoint, version) is not None for version in (4, 6)] == [True, True]
 
 
 def test_what_is_reached_at_every_port_is_published_on_the_host_as_well():
@@ -282,7 +283,7 @@ def test_with_another_router_the_host_has_no_address_and_leads_no_port_in():
     plan = driver.network(network)
     assert [str(item.address) for item in plan if isinstance(item, Address)] == ["fd07::1/64", "fe80::1/64"]
     assert [driver.publishes(network, version) for version in (4, 6)] == [None, "nat"]
-    way = driver.way_out(network, 4)
+    way = driver.way_out(network, ENDPOINT, 4)
     assert way is not None
     assert str(way.via) == "10.7.0.1"
 

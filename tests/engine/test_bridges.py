@@ -60,7 +60,7 @@ def test_a_bridge_that_weft_makes_is_gone_with_its_network():
 
 
 def gateway(made: House, network: str) -> str:
-    pool = made.parts.records.network(network).pool4
+    (pool,) = made.parts.records.network(network).pools_of(4)
     assert pool is not None
     return str(pool.gateway)
 
@@ -161,9 +161,9 @@ def test_its_own_address_is_the_gateway_and_never_a_container_s():
     network = made.network(
         "lan", options={"bridge": "br0"}, pools=subnet("10.20.0.0/24", ip_range=ip_network("10.20.0.4/30"))
     )
-    assert network.pool4 is not None
-    assert str(network.pool4.gateway) == "10.20.0.5"
-    assert network.pool4.aux == {"br0": ip_address("10.20.0.6")}
+    (pool,) = network.pools_of(4)
+    assert str(pool.gateway) == "10.20.0.5"
+    assert pool.aux == {"br0": ip_address("10.20.0.6")}
     spec = ContainerSpec(name="thief", networks=(EndpointSpec(network="lan", ipv4=ip_address("10.20.0.6")),))
     with pytest.raises(Conflict, match=r"10\.20\.0\.6"):
         made.controller.create_container(spec)

@@ -117,9 +117,9 @@ def test_a_narrow_way_out_is_found():
 def test_a_vpn_on_a_networks_addresses_is_found():
     made = world()
     front = made.parts.records.network("front")
-    assert front.pool4
+    (pool,) = front.pools_of(4)
     shell("ip link add tun9 type bridge; ip link set tun9 up")
-    shell(f"ip route add {next(front.pool4.subnet.subnets(new_prefix=24))} dev tun9")
+    shell(f"ip route add {next(pool.subnet.subnets(new_prefix=24))} dev tun9")
     [finding] = found(made)
     assert finding.check == "overlap"
     assert "through tun9" in finding.what

@@ -118,12 +118,12 @@ def test_drift_is_told(damage: str, text: str, state: str, found: str):
     web, front = made.parts.records.sandbox("web"), made.parts.records.network("front")
     endpoint = next(e for e in made.parts.records.endpoints_of(web.id) if e.network == front.id)
     assert endpoint.ipv4
-    assert front.pool4
+    (pool,) = front.pools_of(4)
     names = {
         "netns": web.key,
         "ipv4": str(endpoint.ipv4),
         "ip": str(endpoint.ipv4.ip),
-        "gateway": str(front.pool4.gateway),
+        "gateway": str(pool.gateway),
         "veth": f"wv-{endpoint.id[:12]}",
         "bridge": f"wb-{front.id[:12]}",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -15,7 +16,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weft.errors import Conflict, Unavailable
-from weft.model import Borrowed, Endpoint, Exit, Network, Origin, Pool, PortBinding, Process, Proto, Sandbox
+from weft.model import (
+    Borrowed,
+    Endpoint,
+    Exit,
+    Network,
+    Origin,
+    Pool,
+    PortBinding,
+    Process,
+    Proto,
+    Sandbox,
+    StaticRoute,
+)
 from weft.store import records, sqlite
 from weft.store.sqlite import SqliteStore
 
@@ -167,7 +180,7 @@ def test_everything_is_there_after_a_restart(store: SqliteStore, path: str):
     assert loaded.networks == [NETWORK]
     assert loaded.sandboxes == [SANDBOX]
     assert sorted(e.id for e in loaded.endpoints) == [endpoint(2).id, endpoint(3).id]
-    assert loaded.last == {(NETWORK.id, 4): ip_address("10.0.0.3")}
+    assert loaded.last == {(NETWORK.id, ip_network("10.0.0.0/24")): ip_address("10.0.0.3")}
     assert loaded.pending == frozenset()
 
 
@@ -182,7 +195,17 @@ def test_putting_again_replaces(store: SqliteStore):
 def test_the_address_last_given_out_is_remembered_after_its_holder(store: SqliteStore, path: str):
     store.put(endpoints=[endpoint(7)])
     store.drop(endpoints=[endpoint(7).id])
-    assert reopened(path).last == {(NETWORK.id, 4): ip_address("10.0.0.7")}
+    assert reopened(path).last == {(NETWORK.id, ip_network("10.0.0.0/24")): ip_address("10.0.0.7")}
+
+
+def test_each_subnet_of_a_network_remembers_its_own(store: SqliteStore, path: str):
+    both = replace(endpoint(7), ipv6=IPv6Interface("fd00::7/64"))
+    store.put(endpoints=[both, endpoint(8, "10.1.0.8/24"), endpoint(9, "10.1.0.9/24")])
+    assert reopened(path).last == {
+        (NETWORK.id, ip_network("10.0.0.0/24")): ip_address("10.0.0.7"),
+        (NETWORK.id, ip_network("fd00::/64")): ip_address("fd00::7"),
+        (NETWORK.id, ip_network("10.1.0.0/24")): ip_address("10.1.0.9"),
+    }
 
 
 def test_meta_is_kept_and_absent_is_none(store: SqliteStore):
@@ -190,6 +213,16 @@ def test_meta_is_kept_and_absent_is_none(store: SqliteStore):
     store.set_meta("colour", "red")
     store.set_meta("colour", "blue")
     assert store.get_meta("colour") == "blue"
+
+
+def test_a_network_s_routes_are_kept_and_a_record_without_them_is_read(store: SqliteStore, path: str):
+    route = StaticRoute(destination=ip_network("10.9.0.0/16"), gateway=ip_address("10.0.0.9"))
+    led = replace(NETWORK, routes=(route,))
+    store.put(network=led)
+    assert reopened(path).networks == [led]
+    old = json.loads(records.write_network(led))
+    del old["routes"]
+    assert records.read_network(json.dumps(old).encode()) == NETWORK
 
 
 # Pending

@@ -91,10 +91,10 @@ TABLE: dict[str, tuple[tuple[str, ...], int, str]] = {
     "subnet with host bits": ((*CREATE, "--subnet", "10.9.0.7/24"), REFUSED, r"10\.9\.0\.7/24.*10\.9\.0\.0/24"),
     "subnet of a family that is off": ((*CREATE, "--subnet", "fd09::/64"), REFUSED, "IPv6.*--ipv6"),
     "neither family": ((*CREATE, "--ipv4=false"), REFUSED, "neither IPv4 nor IPv6"),
-    "two subnets of a family": (
-        (*CREATE, "--subnet", "10.9.0.0/24", "--subnet", "10.10.0.0/24"),
+    "two subnets of a family that overlap": (
+        (*CREATE, "--subnet", "10.9.0.0/24", "--subnet", "10.9.0.128/25"),
         REFUSED,
-        "one subnet per family|more than one",
+        r"10\.9\.0\.128/25 overlaps another subnet of the network \(10\.9\.0\.0/24\)",
     ),
     "gateway outside of the subnet": (
         (*CREATE, "--subnet", "10.9.0.0/24", "--gateway", "10.8.0.1"),

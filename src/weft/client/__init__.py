@@ -37,6 +37,7 @@ __all__ = [
     "Pool",
     "Port",
     "Publish",
+    "StaticRoute",
     "Subnet",
     "connect",
 ]

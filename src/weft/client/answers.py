@@ -42,6 +42,13 @@ class Pool(Answer):
     aux: dict[str, str]
 
 
+class StaticRoute(Answer):
+    """Where a router on a network leads, for every container on it."""
+
+    destination: str
+    gateway: str
+
+
 class Member(Answer):
     """An endpoint as its network shows it. `ipv4` and `ipv6` with prefix length."""
 
@@ -60,6 +67,7 @@ class Network(Answer):
     ipv4: bool
     ipv6: bool
     pools: tuple[Pool, ...]
+    routes: tuple[StaticRoute, ...]
     options: dict[str, str]
     labels: dict[str, str]
     created: float
@@ -72,6 +80,7 @@ class Network(Answer):
         super().__init__(
             document,
             pools=tuple(Pool(p) for p in document["pools"]),
+            routes=tuple(StaticRoute(r) for r in document.get("routes", ())),
             endpoints=tuple(Member(e) for e in document.get("endpoints", ())),
         )
 

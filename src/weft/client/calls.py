@@ -33,8 +33,9 @@ class Networks:
         internal: bool = False,
         options: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
+        routes: Sequence[tuple[str, str]] = (),
     ) -> Network:
-        """Make a network. At most one pool per family; the daemon chooses what is not given.
+        """Make a network. The daemon chooses what is not given. `routes`: (destination, gateway).
 
         Raises Conflict where the name or a subnet is taken.
         """
@@ -47,6 +48,7 @@ class Networks:
             "internal": internal,
             "options": options or {},
             "labels": labels or {},
+            "routes": [{"destination": destination, "gateway": gateway} for destination, gateway in routes],
         }
         return Network(self._wire.call("POST", "/networks", body))
 

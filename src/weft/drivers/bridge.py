@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_interface
 
 from weft import names
+from weft.drivers import wires
 from weft.drivers.bridge_options import SPELLINGS, Options, read_options
 from weft.drivers.driver import Manners, Publishing, WayOut
 from weft.errors import Invalid
 from weft.firewall.elements import Direct, Family, network_elements
-from weft.model import Endpoint, IPInterface, Network, Pool, Sandbox
+from weft.model import Endpoint, IPInterface, Network, Sandbox
 from weft.plan import HOST, Address, Bridge, Item, Plan, Sysctl, Veth
 
 _LINK_LOCAL = ip_interface("fe80::1/64")
@@ -51,15 +52,24 @@ class BridgeDriver:
         return read_options(network.options).bridge or names.bridge(network.id)
 
     def links(self, network: Network) -> Sequence[str]:
-        return () if network.borrowed is not None else (self.link(network),)
+        made = () if network.borrowed is not None else (self.link(network),)
+        return (*made, *wires.made_links(read_options(network.options).wire, network))
 
-    def way_out(self, network: Network, version: int) -> WayOut | None:
-        pool = network.pool4 if version == 4 else network.pool6
+    def leans_on(self, network: Network) -> Sequence[str]:
+        return read_options(network.options).wire.links
+
+    def answers_on(self, options: Mapping[str, str], version: int) -> str:
+        return read_options(options).wire.proxy(version)
+
+    def way_out(self, network: Network, endpoint: Endpoint, version: int) -> WayOut | None:
+        address = endpoint.address(version)
+        pool = network.pool_of(address.ip) if address is not None else None
         return None if network.internal or pool is None or pool.gateway is None else WayOut(pool.gateway)
 
     def publishes(self, network: Network, version: int) -> Publishing | None:
         options = read_options(network.options)
-        if self.way_out(network, version) is None or (version == 4 and options.inhibit_ipv4):
+        leads_out = not network.internal and any(pool.gateway is not None for pool in network.pools_of(version))
+        if not leads_out or (version == 4 and options.inhibit_ipv4):
             return None  # with another router as the gateway, answers would not come back through this host
         return "routed" if options.family(version).mode == "routed" else "nat"
 
@@ -75,7 +85,14 @@ class BridgeDriver:
         link = Bridge(bridge, bridge_mac(network), _mtu(network, options), borrowed=network.borrowed is not None)
         own = {} if network.borrowed is None else {a.ip: a for a in network.borrowed.addresses}
         addresses = (Address(HOST, bridge, a) for a in _addresses(network, options) if a.ip not in own)
-        return (*elements, link, *addresses, *_switches(network, options, bridge))
+        return (
+            *elements,
+            link,
+            *wires.uplink(options.wire, network, bridge),
+            *addresses,
+            *_switches(network, options, bridge),
+            *wires.switches(options.wire),
+        )
 
     def endpoint(self, network: Network, endpoint: Endpoint, sandbox: Sandbox) -> Plan:
         options = read_options(network.options)
@@ -89,7 +106,8 @@ class BridgeDriver:
             isolated=not options.icc,
         )
         addresses = (*endpoint.addresses, *endpoint.link_local)
-        return (pair, *(Address(sandbox.key, endpoint.ifname, address) for address in addresses))
+        inside = (Address(sandbox.key, endpoint.ifname, address) for address in addresses)
+        return (pair, *inside, *wires.answers(options.wire, endpoint))
 
 
 def bridge_mac(network: Network) -> str:
@@ -103,7 +121,7 @@ def _mtu(network: Network, options: Options) -> int:
 
 def _families(network: Network, options: Options) -> Iterator[Family]:
     for version in (4, 6):
-        subnets = tuple(pool.subnet for pool in network.pools if pool.subnet.version == version)
+        subnets = tuple(pool.subnet for pool in network.pools_of(version))
         if subnets:
             wanted = options.family(version)
             yield Family(
@@ -118,32 +136,33 @@ def _families(network: Network, options: Options) -> Iterator[Family]:
 def _addresses(network: Network, options: Options) -> Iterator[IPInterface]:
     """The bridge's own."""
     for pool in network.pools:
-        if pool.gateway is not None and _is_host(pool, options):
+        if pool.gateway is not None and _is_host(network, options, pool.subnet.version):
             yield ip_interface(f"{pool.gateway}/{pool.subnet.prefixlen}")
-    if network.pool6 is not None and _is_host(network.pool6, options):
+    if _is_host(network, options, 6):
         # What the host forwards to a container is preceded by a neighbour solicitation, which takes the bridge's
         # link-local address for its source, and is not even sent where there is none.
         yield _LINK_LOCAL
 
 
-def _is_host(pool: Pool, options: Options) -> bool:
-    """Whether the host is on the subnet itself."""
-    version = pool.subnet.version
-    return options.family(version).mode != "isolated" and not (version == 4 and options.inhibit_ipv4)
+def _is_host(network: Network, options: Options, version: int) -> bool:
+    """Whether the host is on the network itself, in a family."""
+    if not network.pools_of(version) or (version == 4 and options.inhibit_ipv4):
+        return False
+    return options.family(version).mode != "isolated"
 
 
 def _switches(network: Network, options: Options, bridge: str) -> Iterator[Item]:
     """The host-wide and per-bridge switches that the network needs."""
     key = bridge.replace(".", "/")
-    if network.pool4 is not None and _is_host(network.pool4, options) and options.ipv4.mode != "routed":
+    if _is_host(network, options, 4) and options.ipv4.mode != "routed":
         found = None if network.borrowed is None else str(int(network.borrowed.route_localnet))
         reason = "127.0.0.1:port reaches published ports"
         yield Sysctl(HOST, f"net.ipv4.conf.{key}.route_localnet", "1", reason, before=found)
     if not network.internal:
         reason = "containers reach beyond the host"
-        if network.pool4 is not None:
+        if network.pools_of(4):
             yield Sysctl(HOST, "net.ipv4.ip_forward", "1", reason)
-        if network.pool6 is not None:
+        if network.pools_of(6):
             yield Sysctl(HOST, "net.ipv6.conf.all.forwarding", "1", reason)
     yield from _isolating(network, options, key)
 
@@ -151,10 +170,9 @@ def _switches(network: Network, options: Options, bridge: str) -> Iterator[Item]
 def _isolating(network: Network, options: Options, key: str) -> Iterator[Item]:
     """A host takes packets to any of its addresses from any of its links, even from one without an address."""
     reason = "the network is isolated from the host as well"
-    modes = {version: options.family(version).mode for version in (4, 6)}
-    if network.pool4 is not None and modes[4] == "isolated":
+    isolated = {version: options.family(version).mode == "isolated" for version in (4, 6)}
+    if network.pools_of(4) and isolated[4]:
         # No route leads back to anybody on the bridge, so nothing from there is taken.
         yield Sysctl(HOST, f"net.ipv4.conf.{key}.rp_filter", "1", reason)
-    alone = network.pool6 is None and modes[4] == "isolated"
-    if alone or (network.pool6 is not None and modes[6] == "isolated"):
+    if isolated[6] if network.pools_of(6) else isolated[4]:
         yield Sysctl(HOST, f"net.ipv6.conf.{key}.disable_ipv6", "1", reason, optional=True)

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from weft import names
+from weft.drivers import wires
 from weft.drivers.driver import Advertise
+from weft.drivers.wires import Wire
 from weft.errors import Invalid
 from weft.fields import read_address, read_bool, read_choice, read_int
 from weft.model import IPAddress
@@ -41,6 +43,7 @@ _DOCKERS = {
     "snat-ipv4": f"{_NETWORK}host_ipv4",
     "snat-ipv6": f"{_NETWORK}host_ipv6",
     "trusted-interfaces": f"{_BRIDGE}trusted_host_interfaces",
+    **dict.fromkeys(wires.OPTIONS, ""),
 }
 SPELLINGS = {spelling: name for name, dockers in _DOCKERS.items() for spelling in (name, dockers) if spelling}
 
@@ -84,6 +87,7 @@ class Options:
     """Interfaces of the host from which containers are reached at their own addresses."""
     prefix: str = "eth"
     advertise: Advertise | None = None
+    wire: Wire = Wire()
 
     def family(self, version: int) -> FamilyOptions:
         return self.ipv4 if version == 4 else self.ipv6
@@ -117,6 +121,7 @@ def _read(raw: frozenset[tuple[str, str]]) -> Options:
         trusted=read("trusted-interfaces", _read_links, default=()),
         prefix=read("prefix", _read_prefix, default="eth"),
         advertise=_read_advertise(given),
+        wire=wires.read_wire(given),
     )
 
 

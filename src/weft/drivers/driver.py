@@ -57,6 +57,20 @@ class Borrowing(Protocol):
         """The link that these options name; empty: none."""
 
 
+@runtime_checkable
+class Leaning(Protocol):
+    """A driver whose networks may depend on links of the host that weft does not make."""
+
+    def leans_on(self, network: Network) -> Sequence[str]:
+        """Their names."""
+
+    def answers_on(self, options: Mapping[str, str], version: int) -> str:
+        """The link on which the host answers for containers' addresses of a family; empty: none.
+
+        Then their subnet may be a part of the one that is there.
+        """
+
+
 class Driver(Protocol):
     @property
     def name(self) -> str: ...
@@ -88,8 +102,8 @@ class Driver(Protocol):
     def links(self, network: Network) -> Sequence[str]:
         """The names of all links on the host that weft makes for the network, whoever is on it."""
 
-    def way_out(self, network: Network, version: int) -> WayOut | None:
-        """How a container on the network leaves it in a family; None: not at all."""
+    def way_out(self, network: Network, endpoint: Endpoint, version: int) -> WayOut | None:
+        """How a container leaves the network in a family, by its endpoint there; None: not at all."""
 
     def publishes(self, network: Network, version: int) -> Publishing | None:
         """How ports of a container on the network are published in a family; None: they cannot be."""

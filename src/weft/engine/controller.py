@@ -285,6 +285,8 @@ class Controller:
                 self._reserve_ports(sandbox)
             parts.store.put(endpoints=(endpoint,), pending=(endpoint.id,))
             parts.kernel.ensure(new)
+            if gone := superseded(old, new):
+                parts.kernel.remove(gone)
             parts.names.publish(network.id, plans.holder(sandbox, endpoint))
             self._turn_to(sandbox, after)
             parts.store.confirm((endpoint.id,))

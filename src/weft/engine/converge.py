@@ -15,7 +15,7 @@ from functools import partial
 
 from weft import names
 from weft.drivers import driver_named
-from weft.drivers.driver import subnets_of
+from weft.drivers.driver import Leaning, subnets_of
 from weft.engine import plans
 from weft.engine.farewells import Farewells
 from weft.engine.gate import Gate
@@ -24,7 +24,7 @@ from weft.engine.parts import Parts
 from weft.engine.wanted_ports import check_ports_free
 from weft.errors import WeftError
 from weft.model import Exit, Origin, Sandbox
-from weft.plan import Item, Plan
+from weft.plan import Item, Plan, ProxyNeighbour
 
 _log = logging.getLogger("weft.converge")
 
@@ -183,7 +183,10 @@ class Converge:
         """Remove what bears weft's mark and no record asks for; what went."""
         self._farewells.finish()
         with_process = [s.id for s in list(self._records.sandboxes.values()) if s.process is not None]
-        gone = (*self._parts.kernel.sweep(*self.asked_for()), *self._parts.runtime.sweep(with_process))
+        gone = (
+            *self._parts.kernel.sweep(*self.asked_for(), self.answered_for()),
+            *self._parts.runtime.sweep(with_process),
+        )
         for what in gone:
             _log.warning("swept what no record asks for", extra={"fields": {"what": what}})
         return gone
@@ -194,6 +197,19 @@ class Converge:
         links = [link for network in records.networks.values() for link in driver_named(network.driver).links(network)]
         links += [names.veth(endpoint_id) for endpoint_id in records.endpoints]
         return links, [sandbox.key for sandbox in self._live() if sandbox.origin.own]
+
+    def answered_for(self) -> list[ProxyNeighbour]:
+        """What the host answers for in the place of containers."""
+        records = self._records
+        return [
+            item
+            for endpoint in list(records.endpoints.values())
+            if isinstance(driver_named(records.networks[endpoint.network].driver), Leaning)
+            for item in driver_named(records.networks[endpoint.network].driver).endpoint(
+                records.networks[endpoint.network], endpoint, records.sandboxes[endpoint.sandbox]
+            )
+            if isinstance(item, ProxyNeighbour)
+        ]
 
     def audit(self) -> None:
         """Compare everything with the kernel, a piece at a time, while no request waits.

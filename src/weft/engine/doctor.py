@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
 from weft.drivers import driver_named
+from weft.drivers.driver import Leaning
 from weft.engine import plans
 from weft.engine.converge import Converge
 from weft.engine.explain import Ask
@@ -197,10 +198,10 @@ class Examination:
         return [sandbox for sandbox in list(self._parts.records.sandboxes.values()) if sandbox.exit is None]
 
     def _use(self, network: Network) -> NetworkUse:
-        plan = plans.network_plan(network)
+        plan, driver = plans.network_plan(network), driver_named(network.driver)
         return NetworkUse(
             network=network,
-            link=driver_named(network.driver).link(network),
+            link=driver.link(network),
             mtu=next((item.mtu for item in plan if isinstance(item, Bridge)), 0),
             members=len(self._parts.records.endpoints_on(network.id)),
             sources=tuple(
@@ -210,6 +211,7 @@ class Examination:
                 if isinstance(atom, IPv4Address | IPv6Address)
             ),
             trusted=tuple(dict.fromkeys(str(item.key[0]) for item in _elements(plan, "trusted"))),
+            leans_on=tuple(driver.leans_on(network)) if isinstance(driver, Leaning) else (),
         )
 
 

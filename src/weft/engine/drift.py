@@ -8,13 +8,15 @@ deleted bridge takes its address, its routes and the carrier of every port along
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from weft import names
 from weft.drivers import driver_named
+from weft.drivers.driver import Leaning
 from weft.engine.converge import Converge
 from weft.engine.parts import Parts
 from weft.errors import NotFound
+from weft.model import Network
 
 GATHER_SECONDS = 0.03
 _AT_A_TIME = 16
@@ -62,17 +64,21 @@ class Drift:
         if everything:
             self._converge.audit()
             return
-        for network_id in self._networks_of(links):
-            if self._converge.heal_network(network_id):
+        for network_id, leaning in self._networks_of(set(links)):
+            if self._converge.heal_network(network_id) or leaning:
                 for sandbox_id in self._converge.members(network_id):
                     self._converge.heal_sandbox(sandbox_id)
         for sandbox_id in {*self._sandboxes_of(links), *self._sandboxes_in(namespaces)}:
             self._converge.heal_sandbox(sandbox_id)
 
-    def _networks_of(self, links: Iterable[str]) -> set[str]:
-        networks = list(self._records.networks.values())
-        bridges = {driver_named(network.driver).link(network): network.id for network in networks}
-        return {bridges[link] for link in links if link in bridges}
+    def _networks_of(self, changed: Collection[str]) -> list[tuple[str, bool]]:
+        """The networks that links of the host belong to, and whether it is one that weft only leans on."""
+        found = []
+        for ident, network in list(self._records.networks.items()):
+            leaning, driver = any(link in changed for link in _leans_on(network)), driver_named(network.driver)
+            if leaning or any(link in changed for link in (driver.link(network), *driver.links(network))):
+                found.append((ident, leaning))
+        return found
 
     def _sandboxes_of(self, links: Iterable[str]) -> set[str]:
         wanted = {link for link in links if link.startswith("wv-")}
@@ -83,3 +89,8 @@ class Drift:
     def _sandboxes_in(self, namespaces: Iterable[int]) -> set[str]:
         found = {self._namespaces.get(number, "") for number in namespaces}
         return {sandbox_id for sandbox_id in found if sandbox_id in self._records.sandboxes}
+
+
+def _leans_on(network: Network) -> Sequence[str]:
+    driver = driver_named(network.driver)
+    return driver.leans_on(network) if isinstance(driver, Leaning) else ()

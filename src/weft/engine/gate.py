@@ -32,8 +32,7 @@ class Gate:
         """Before a network's own elements: the table is there, and forwarding is shut to others where it was off."""
         self._parts.kernel.keep_bridged_frames_apart()
         for version, switch in _FORWARDING.items():
-            pool = network.pool4 if version == 4 else network.pool6
-            if pool is not None and not network.internal:
+            if network.pools_of(version) and not network.internal:
                 self._note_forwarding(version, switch)
         if self._text(network) != self._applied:
             self.replace(network)
@@ -119,6 +118,6 @@ class Gate:
         return ruleset(
             closed=self.closed(),
             user_rules=self._user_rules.in_force(),
-            ipv6=any(network.pool6 for network in networks),
+            ipv6=any(network.pools_of(6) for network in networks),
             accept_mark=self._parts.config.accept_mark,
         )

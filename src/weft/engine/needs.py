@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from weft.model import Borrowed, Endpoint, Exit, IPAddress, IPNetwork, Network, PortBinding, Proto, Sandbox
-from weft.plan import Item, NftElement, Plan
+from weft.plan import Item, NftElement, Plan, ProxyNeighbour
 
 Identity = tuple[int, int]
 
@@ -52,8 +52,13 @@ class Kernel(Protocol):
     def keep_bridged_frames_apart(self) -> None:
         """Turn bridge-nf-call-* off, and say so, unless somebody else's rules may count on seeing such frames."""
 
-    def sweep(self, links: Collection[str], pins: Collection[str]) -> tuple[str, ...]:
-        """Remove links with weft's mark and pins in the run directory that are not listed; say what went."""
+    def sweep(
+        self, links: Collection[str], pins: Collection[str], answered: Collection[ProxyNeighbour] = ()
+    ) -> tuple[str, ...]:
+        """Remove links and proxy entries with weft's mark, and pins in the run directory, that are not listed.
+
+        Says what went.
+        """
 
     def is_namespace(self, path: str) -> bool:
         """Whether a network namespace is bound at (or openable through) the path."""
@@ -97,8 +102,8 @@ class Loaded:
     networks: list[Network]
     sandboxes: list[Sandbox]
     endpoints: list[Endpoint]
-    last: dict[tuple[str, int], IPAddress]
-    """(network id, IP version) to the address most recently given out there."""
+    last: dict[tuple[str, IPNetwork], IPAddress]
+    """(network id, subnet) to the address most recently given out there."""
     pending: frozenset[str]
     """Ids whose making was begun and never confirmed: what they stand for must be taken back."""
 

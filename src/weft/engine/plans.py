@@ -8,17 +8,33 @@ from ipaddress import ip_network
 from weft.drivers import driver_named
 from weft.drivers.driver import Publishing, WayOut
 from weft.engine.needs import Holder, View
+from weft.engine.routes import routes
 from weft.firewall.elements import port_elements, routed_port_elements
 from weft.model import Endpoint, IPAddress, Network, Origin, Sandbox
 from weft.names import NAMESERVER_PORT, short
-from weft.plan import Address, Item, Loopback, Netns, NftElement, Plan, Route, SandboxTable, Sysctl, Veth
+from weft.plan import (
+    Address,
+    Item,
+    Loopback,
+    Netns,
+    NftElement,
+    Plan,
+    ProxyNeighbour,
+    Route,
+    SandboxTable,
+    Sysctl,
+    Veth,
+)
 
 _AS_ASKED = "the interface behaves as was asked for"
 _DEFAULT = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 
 # Of one kind at a time, so that the kernel room can send each namespace's share as one batch.
 _ORDER: dict[type[Item], int] = {
-    kind: rank for rank, kind in enumerate((Netns, Veth, Loopback, Address, Route, Sysctl, SandboxTable, NftElement))
+    kind: rank
+    for rank, kind in enumerate(
+        (Netns, Veth, Loopback, Address, Route, ProxyNeighbour, Sysctl, SandboxTable, NftElement)
+    )
 }
 
 Networks = Mapping[str, Network]
@@ -37,6 +53,7 @@ def sandbox_plan(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Netw
         network = networks[endpoint.network]
         items.extend(driver_named(network.driver).endpoint(network, endpoint, sandbox))
         items.extend(Sysctl(sandbox.key, key, value, _AS_ASKED) for key, value in endpoint.sysctls)
+    items.extend(routes(sandbox, endpoints, networks))
     for version in (4, 6):
         found = gateway(endpoints, networks, version)
         if found is not None:
@@ -91,8 +108,9 @@ def gateway(endpoints: Sequence[Endpoint], networks: Networks, version: int) -> 
 
 def way_out(endpoint: Endpoint, network: Network, version: int) -> WayOut | None:
     """How an endpoint's network is left, if it can be and the endpoint has that family."""
-    address = endpoint.ipv4 if version == 4 else endpoint.ipv6
-    return None if address is None else driver_named(network.driver).way_out(network, version)
+    if endpoint.address(version) is None:
+        return None
+    return driver_named(network.driver).way_out(network, endpoint, version)
 
 
 def endpoint_gateway(endpoint: Endpoint, network: Network, version: int) -> IPAddress | None:
@@ -134,7 +152,7 @@ def _target(endpoints: Sequence[Endpoint], networks: Networks, version: int) -> 
     if found is None:
         return None
     endpoint, network = found[0], networks[found[0].network]
-    address = endpoint.ipv4 if version == 4 else endpoint.ipv6
+    address = endpoint.address(version)
     return address.ip if address is not None and _publishing(network, version) == "nat" else None
 
 

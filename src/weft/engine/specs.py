@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from weft.model import IPAddress, IPNetwork, Process, Proto
+from weft.model import IPAddress, IPNetwork, Process, Proto, StaticRoute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,7 @@ class NetworkSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     attachable: bool = False
     preset: str = ""
+    routes: tuple[StaticRoute, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

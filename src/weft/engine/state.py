@@ -12,7 +12,7 @@ from typing import TypeVar
 from weft.engine import plans
 from weft.errors import Conflict, NotFound
 from weft.ipam.leases import Leases
-from weft.model import Endpoint, IPAddress, Network, PortBinding, Proto, Sandbox
+from weft.model import Endpoint, IPAddress, IPInterface, IPNetwork, Network, PortBinding, Proto, Sandbox
 from weft.names import SHORT
 
 _Named = TypeVar("_Named", Network, Sandbox)
@@ -31,25 +31,26 @@ class Records:
         self._sandbox_names: dict[str, str] = {}
         self._of_sandbox: dict[str, dict[str, Endpoint]] = {}
         self._of_network: dict[str, dict[str, Endpoint]] = {}
-        self._leases: dict[tuple[str, int], Leases] = {}
+        self._leases: dict[str, tuple[Leases, ...]] = {}
         self._ports: dict[tuple[Proto, int], dict[tuple[PortBinding, str], None]] = {}
 
     # Networks
 
-    def add_network(self, network: Network, last: Mapping[tuple[str, int], IPAddress] | None = None) -> None:
+    def add_network(self, network: Network, last: Mapping[tuple[str, IPNetwork], IPAddress] | None = None) -> None:
+        """`last`: as in `needs.Loaded`."""
         self.networks[network.id] = network
         self._network_names[network.name] = network.id
         self._of_network.setdefault(network.id, {})
-        for pool in network.pools:
-            where = (network.id, pool.subnet.version)
-            self._leases[where] = Leases(pool, last=(last or {}).get(where))
+        given = last or {}
+        self._leases[network.id] = tuple(
+            Leases(pool, last=given.get((network.id, pool.subnet))) for pool in network.pools
+        )
 
     def drop_network(self, network: Network) -> None:
         self.networks.pop(network.id, None)
         self._network_names.pop(network.name, None)
         self._of_network.pop(network.id, None)
-        for pool in network.pools:
-            self._leases.pop((network.id, pool.subnet.version), None)
+        self._leases.pop(network.id, None)
 
     def network(self, ref: str) -> Network:
         """By name, id, or unambiguous beginning of an id. Raises NotFound or Conflict (ambiguous)."""
@@ -58,8 +59,13 @@ class Records:
     def has_network(self, name: str) -> bool:
         return name in self._network_names
 
-    def leases(self, network_id: str, version: int) -> Leases | None:
-        return self._leases.get((network_id, version))
+    def leases(self, network_id: str) -> tuple[Leases, ...]:
+        """A network's, one per pool, in the pools' order."""
+        return self._leases.get(network_id, ())
+
+    def _leases_at(self, network_id: str, interface: IPInterface) -> Leases | None:
+        pools = self._leases.get(network_id, ())
+        return next((leases for leases in pools if interface.ip in leases.pool.subnet), None)
 
     # Sandboxes and their endpoints
 
@@ -97,14 +103,16 @@ class Records:
         self._of_sandbox[endpoint.sandbox][endpoint.id] = endpoint
         self._of_network[endpoint.network][endpoint.id] = endpoint
         for interface in endpoint.addresses:
-            self._leases[(endpoint.network, interface.version)].hold(interface.ip)
+            leases = self._leases_at(endpoint.network, interface)
+            if leases is not None:
+                leases.hold(interface.ip)
 
     def drop_endpoint(self, endpoint: Endpoint) -> None:
         self.endpoints.pop(endpoint.id, None)
         self._of_sandbox.get(endpoint.sandbox, {}).pop(endpoint.id, None)
         self._of_network.get(endpoint.network, {}).pop(endpoint.id, None)
         for interface in endpoint.addresses:
-            leases = self._leases.get((endpoint.network, interface.version))
+            leases = self._leases_at(endpoint.network, interface)
             if leases is not None:
                 leases.release(interface.ip)
 

@@ -12,12 +12,15 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 from weft import names
 from weft.config import Config
 from weft.drivers import driver_named, manners_of
+from weft.drivers.driver import Leaning
 from weft.engine import nicknames, plans, stacks
 from weft.engine.borrowing import found_link, settled
+from weft.engine.routes import check_routes
 from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec, PoolSpec
 from weft.engine.state import Records
-from weft.errors import Conflict, Invalid, NotFound, Unsupported
+from weft.errors import Conflict, Exhausted, Invalid, NotFound
 from weft.ipam.accept import Taken, accept_pool
+from weft.ipam.leases import Leases
 from weft.ipam.pools import ula_base
 from weft.model import Borrowed, Endpoint, IPAddress, IPInterface, IPNetwork, Network, Pool, Sandbox
 
@@ -73,7 +76,9 @@ def wanted_network(
         attachable=spec.attachable,
         preset=spec.preset,
         borrowed=borrowed,
+        routes=spec.routes,
     )
+    check_routes(network.routes, network.pools, network.name)
     driver_named(spec.driver).check(network)
     return network
 
@@ -109,23 +114,29 @@ def _wanted_pools(
         if asked[version] and not wanted:
             flag = "--ipv6" if version == 6 else "no --ipv4=false"
             raise Invalid(f"an IPv{version} subnet needs {flag}")
-        if len(asked[version]) > 1:
-            raise Unsupported(f"one subnet per family: {len(asked[version])} are given for IPv{version}")
-    taken: Taken = [
-        *(
-            (pool.subnet, f"network {network.name!r}")
-            for network in records.networks.values()
-            for pool in network.pools
-        ),
-        *((subnet, "a route of this host") for subnet in host),
+    others = [
+        (pool.subnet, f"network {network.name!r}") for network in records.networks.values() for pool in network.pools
     ]
     bases: dict[int, list[tuple[IPNetwork, int]]] = {4: list(config.address_pools), 6: [(ula_base(ula_seed), 64)]}
     has_gateway = driver_named(spec.driver).has_gateway
-    return [
-        _pool((asked[version] or [PoolSpec()])[0], bases[version], taken, with_gateway=has_gateway(options, version))
-        for version, wanted in ((4, spec.ipv4), (6, spec.ipv6))
-        if wanted
-    ]
+    pools: list[Pool] = []
+    for version in (version for version, wanted in ((4, spec.ipv4), (6, spec.ipv6)) if wanted):
+        for one in asked[version] or [PoolSpec()]:
+            taken: Taken = [
+                *((pool.subnet, "another subnet of the network") for pool in pools),
+                *others,
+                *((route, "a route of this host") for route in host if not _may_be_part(one, route, spec, options)),
+            ]
+            pools.append(_pool(one, bases[version], taken, with_gateway=has_gateway(options, version)))
+    return pools
+
+
+def _may_be_part(asked: PoolSpec, route: IPNetwork, spec: NetworkSpec, options: Mapping[str, str]) -> bool:
+    """Whether a pool may lie within what the host routes: the host answers there for the containers."""
+    driver, subnet = driver_named(spec.driver), asked.subnet
+    if subnet is None or subnet == route or subnet.version != route.version or not isinstance(driver, Leaning):
+        return False
+    return bool(driver.answers_on(options, subnet.version)) and subnet.subnet_of(route)  # type: ignore[arg-type]
 
 
 def _version(pool: PoolSpec) -> int:
@@ -187,13 +198,13 @@ def wanted_endpoint(
 
 def _choose(spec: EndpointSpec, network: Network, records: Records, version: int) -> tuple[IPAddress, int] | None:
     wanted = spec.ipv4 if version == 4 else spec.ipv6
-    leases = records.leases(network.id, version)
-    if leases is None:
+    pools = [leases for leases in records.leases(network.id) if leases.pool.subnet.version == version]
+    if not pools:
         if wanted is not None:
             raise Invalid(f"address {wanted}: network {network.name!r} has no IPv{version}")
         return None
     try:
-        return leases.choose(wanted), leases.pool.subnet.prefixlen
+        return _choose_from(pools, wanted)
     except Conflict as clash:
         holder = next(
             (e for e in records.endpoints_on(network.id) if wanted in [a.ip for a in e.addresses]),
@@ -203,6 +214,22 @@ def _choose(spec: EndpointSpec, network: Network, records: Records, version: int
             raise
         owner = records.sandboxes[holder.sandbox].name
         raise Conflict(f"{clash.message} by container {owner!r} on network {network.name!r}") from None
+
+
+def _choose_from(pools: Sequence[Leases], wanted: IPAddress | None) -> tuple[IPAddress, int]:
+    """The address and its prefix's length, of the pool that it is to lie in, or of the first that has room."""
+    if wanted is not None and len(pools) > 1 and all(wanted not in leases.pool.subnet for leases in pools):
+        shown = ", ".join(str(leases.pool.subnet) for leases in pools)
+        raise Invalid(f"address {wanted} is in none of the network's subnets: {shown}")
+    full: list[str] = []
+    for leases in pools:
+        if wanted is not None and len(pools) > 1 and wanted not in leases.pool.subnet:
+            continue
+        try:
+            return leases.choose(wanted), leases.pool.subnet.prefixlen
+        except Exhausted as error:
+            full.append(error.message)
+    raise Exhausted("; ".join(full))
 
 
 def _ifname(wanted: str | None, present: Sequence[Endpoint], prefix: str) -> str:

@@ -21,6 +21,7 @@ from weft.plan import (
     Netns,
     NftElement,
     Plan,
+    ProxyNeighbour,
     Route,
     SandboxTable,
     Sysctl,
@@ -134,6 +135,8 @@ def _is_of(endpoint: Endpoint, item: Item) -> bool:
     match item:
         case Veth(peer=link) | Address(link=link):
             return item.netns != HOST and link == endpoint.ifname
+        case ProxyNeighbour(address=address):
+            return address in [interface.ip for interface in endpoint.addresses]
         case Sysctl():
             return (item.key, item.value) in endpoint.sysctls
         case Netns() | Loopback() | Route() | SandboxTable() | NftElement():
@@ -160,10 +163,10 @@ def neighbour_line(neighbour: Neighbour) -> Line:
 
 def _routes(facts: ContainerFacts) -> Section:
     lines = [item_line(item, facts.drift) for item in facts.plan if isinstance(item, Route)]
-    if facts.attachments and not lines:
+    if facts.attachments and not any(isinstance(item, Route) and item.is_default for item in facts.plan):
         internal = all(attachment.network.internal for attachment in facts.attachments)
         why = "Every network of it is internal." if internal else "No network of it has a gateway."
-        lines = [Line(text="no default route: nothing outside its networks can be reached", why=why)]
+        lines.append(Line(text="no default route: nothing outside its networks can be reached", why=why))
     return Section(title="Its way out", lines=tuple(lines))
 
 

@@ -14,10 +14,13 @@ from weft.plan import (
     Loopback,
     Netns,
     NftElement,
+    ProxyNeighbour,
     Route,
     SandboxTable,
     Sysctl,
+    Uplink,
     Veth,
+    Vlan,
 )
 
 _ELEMENTS = {
@@ -68,6 +71,8 @@ def wording(item: Item) -> tuple[str, str]:
             )
         case Veth():
             return _pair(item)
+        case Vlan() | Uplink() | ProxyNeighbour():
+            return _wire(item)
         case Address():
             return _address(item)
         case Route():
@@ -102,6 +107,23 @@ def _pair(pair: Veth) -> tuple[str, str]:
     return text, why
 
 
+def _wire(item: Vlan | Uplink | ProxyNeighbour) -> tuple[str, str]:
+    match item:
+        case Vlan(name=name, parent=parent, tag=tag):
+            return f"{name}, VLAN {tag} of {parent}", f"What arrives on {parent} with that tag, and nothing else of it."
+        case Uplink(link=link, master=master):
+            return f"{link} is a port of {master}", (
+                "The network is one with the wire beyond: whoever is there is a neighbour of the containers, with no "
+                "firewall between them."
+            )
+        case ProxyNeighbour(link=link, address=address):
+            asked = "ARP" if address.version == 4 else "neighbour discovery"
+            return f"the host answers on {link} for {address}", (
+                f"Whoever asks there by {asked} who has the address is told the host's MAC, and the host passes "
+                "packets on: nobody out there needs a route to the network."
+            )
+
+
 def _address(item: Address) -> tuple[str, str]:
     text = f"address {item.address} on {item.link}"
     if item.netns == HOST:
@@ -113,11 +135,13 @@ def _address(item: Address) -> tuple[str, str]:
 
 
 def _route(item: Route) -> tuple[str, str]:
-    target = "default" if item.destination.prefixlen == 0 else str(item.destination)
+    target = "default" if item.is_default else str(item.destination)
     family = " (IPv6)" if item.destination.version == 6 and target == "default" else ""
     via = f" via {item.via}" if item.via else ""
-    why = "The way to these addresses."
-    if target == "default":
+    why = "A router on that network leads to these addresses."
+    if item.via is None and target != "default":
+        why = "More of the network, on the same wire: whoever has such an address is next door, too."
+    elif target == "default":
         why = "Whatever is not next door goes to the host's address on that network, and the host passes it on."
     return f"{target}{family}{via} dev {item.link}", why
 

@@ -46,13 +46,18 @@ def _links(facts: NetworkFacts) -> Section:
     subnets = ", ".join(str(pool.subnet) for pool in facts.network.pools)
     return Section(
         title="On the host",
-        intro=f"Its containers have addresses in {subnets}.",
+        intro=f"Its containers have addresses in {subnets}.{_routes(facts.network)}",
         lines=tuple(
             shared_line(item, facts.network, facts.drift)
             for item in facts.plan
             if not isinstance(item, NftElement | Sysctl)
         ),
     )
+
+
+def _routes(network: Network) -> str:
+    shown = ", ".join(f"{route.destination} by way of {route.gateway}" for route in network.routes)
+    return f" They reach {shown}." if shown else ""
 
 
 def _switches(facts: NetworkFacts) -> Section:

@@ -19,7 +19,7 @@ from ipaddress import IPv6Address, IPv6Interface
 from typing import NamedTuple
 
 from weft.errors import Conflict, Exhausted, NotFound, WeftError
-from weft.kernel import addresses, borrowed, elements, links, nfnetlink, sandbox_table, sysctl
+from weft.kernel import addresses, borrowed, elements, links, nfnetlink, proxies, sandbox_table, sysctl, uplinks, vlans
 from weft.kernel.inside import Inside, Visit, link_in
 from weft.kernel.netlink import Failure, Netlink, Request
 from weft.kernel.netns import drop_pin, is_namespace, same_namespace
@@ -35,10 +35,13 @@ from weft.plan import (
     Netns,
     NftElement,
     Plan,
+    ProxyNeighbour,
     Route,
     SandboxTable,
     Sysctl,
+    Uplink,
     Veth,
+    Vlan,
 )
 
 _MOST_PORTS = 1023
@@ -109,6 +112,9 @@ class Ensure:
                     self._veth(item)
                 case Bridge():
                     self._bridge(item)
+                case Vlan() | Uplink() | ProxyNeighbour():
+                    self._flush_host()
+                    _by_itself(self._visit.host, item)
                 case Loopback() | Address() | Route():
                     self._collect(item)
                 case SandboxTable():
@@ -342,6 +348,16 @@ class Ensure:
         self._send(self._visit.host.rtnl, self._veth_steps(item, self._visit.enter(item.netns)), again=True)
 
 
+def _by_itself(host: Inside, item: Vlan | Uplink | ProxyNeighbour) -> None:
+    match item:
+        case Vlan():
+            vlans.ensure(host, item)
+        case Uplink():
+            uplinks.ensure(host, item)
+        case ProxyNeighbour():
+            proxies.ensure(host, item)
+
+
 def leads_to(host: Inside, found: links.Link, there: Inside, peer: str) -> bool:
     """Whether a veth's other end is the link of that name in that namespace."""
     answer = host.rtnl.get([links.get_nsid(there.descriptor)])[0]
@@ -393,6 +409,12 @@ def deed(item: Item) -> str:
             return f"make bridge {item.name}"
         case Veth():
             return f"make veth {item.name} on {item.master} with {item.peer} in {item.netns}"
+        case Vlan():
+            return f"make VLAN {item.tag} of {item.parent} ({item.name})"
+        case Uplink():
+            return f"make {item.link} a port of {item.master}"
+        case ProxyNeighbour():
+            return f"answer on {item.link} for {item.address}"
         case Address():
             return f"add {item.address} to {item.link} {_place(item.netns)}"
         case Route():
@@ -416,7 +438,10 @@ def _place(netns: str) -> str:
 
 def _refused(item: Item, failure: Failure) -> WeftError:
     if isinstance(item, Veth) and failure.errno == errno.EXFULL:
-        return Exhausted(f"bridge {item.master} is full: a bridge has at most {_MOST_PORTS} ports")
+        return Exhausted(
+            f"bridge {item.master} is full: a Linux bridge has at most {_MOST_PORTS:,} ports, one per container; make "
+            "another network, and connect to both whoever must be reached from both"
+        )
     if failure.errno == errno.EEXIST and isinstance(item, Veth):
         return Conflict(f"cannot {deed(item)}: a link named {item.name} or, in there, {item.peer} exists already")
     if failure.errno == errno.EEXIST and isinstance(item, Bridge):

@@ -101,10 +101,10 @@ class Visit:
             self.reaper.retire(slow)
 
 
-def open_rtnl() -> Netlink:
-    return Netlink(socket.NETLINK_ROUTE)
-
-
 def link_in(there: Inside, name: str) -> links.Link | None:
     answer = there.rtnl.get([links.get(name)])[0]
     return None if isinstance(answer, Failure) or not answer else links.parse(answer[0])
+
+
+def open_rtnl() -> Netlink:
+    return Netlink(socket.NETLINK_ROUTE)

@@ -12,7 +12,22 @@ from weft.kernel import addresses, elements, links, nfnetlink, sandbox_table, sy
 from weft.kernel.inside import Inside, link_in, open_rtnl
 from weft.kernel.listing import list_elements
 from weft.names import LINK_GROUP, TABLE
-from weft.plan import HOST, Address, Bridge, Item, Loopback, Netns, NftElement, Route, SandboxTable, Sysctl, Veth
+from weft.plan import (
+    HOST,
+    Address,
+    Bridge,
+    Item,
+    Loopback,
+    Netns,
+    NftElement,
+    ProxyNeighbour,
+    Route,
+    SandboxTable,
+    Sysctl,
+    Uplink,
+    Veth,
+    Vlan,
+)
 
 T = TypeVar("T")
 
@@ -41,6 +56,12 @@ def _found(item: Item, within: Within) -> str:
             return _bridge(item, within)
         case Veth():
             return _veth(item, within)
+        case Vlan(name=name):
+            return "something else" if _link(within, HOST, name) else ""
+        case Uplink():
+            return _uplink(item, within)
+        case ProxyNeighbour():
+            return ""
         case Address():
             return _address(item, within)
         case Route():
@@ -77,6 +98,16 @@ def _bridge(item: Bridge, within: Within) -> str:
         (link.mac != item.mac, f"MAC {link.mac}"),
         (link.mtu != item.mtu, f"MTU {link.mtu}"),
         (link.group != LINK_GROUP, f"group {link.group}"),
+    )
+
+
+def _uplink(item: Uplink, within: Within) -> str:
+    link, master = _link(within, HOST, item.link), _link(within, HOST, item.master)
+    if link is None:
+        return f"no link {item.link}"
+    return _listed(
+        (not link.up, "down"),
+        (master is None or link.master != master.index, f"no port of {item.master}"),
     )
 
 

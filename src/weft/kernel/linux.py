@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from weft import names
 from weft.errors import WeftError
-from weft.kernel import addresses, announce, borrowed, flows, links, nfnetlink, sysctl
+from weft.kernel import addresses, announce, borrowed, flows, links, nfnetlink, proxies, sysctl
 from weft.kernel.ensure import Ensure, RightTables
 from weft.kernel.firewall import Firewall
 from weft.kernel.foreign import foreign_chains
@@ -30,7 +30,7 @@ from weft.kernel.refusal import all_of, refusal
 from weft.kernel.remove import Remove
 from weft.kernel.spares import Spares, nameserver_sockets
 from weft.model import Borrowed, IPAddress, IPNetwork, PortBinding
-from weft.plan import HOST, Bridge, Item, Netns, NftElement, Plan, Sysctl
+from weft.plan import HOST, Bridge, Item, Netns, NftElement, Plan, ProxyNeighbour, Sysctl
 
 T = TypeVar("T")
 
@@ -104,8 +104,14 @@ class LinuxKernel:
         """The host's `table inet weft` as `nft list table` prints it."""
         return self._firewall.text()
 
-    def sweep(self, links: Collection[str], pins: Collection[str]) -> tuple[str, ...]:
-        return (*self._sweep_links(frozenset(links)), *self._sweep_pins(frozenset(pins)))
+    def sweep(
+        self, links: Collection[str], pins: Collection[str], answered: Collection[ProxyNeighbour] = ()
+    ) -> tuple[str, ...]:
+        return (
+            *self._sweep_links(frozenset(links)),
+            *self._sweep_pins(frozenset(pins)),
+            *proxies.sweep(self._rtnl, answered),
+        )
 
     def is_namespace(self, path: str) -> bool:
         return is_namespace(path)

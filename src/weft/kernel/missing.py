@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from weft.kernel import addresses, borrowed, elements, links, sandbox_table, sysctl
+from weft.kernel import addresses, borrowed, elements, links, proxies, sandbox_table, sysctl, uplinks, vlans
 from weft.kernel.addresses import FoundAddress
 from weft.kernel.ensure import RightTables, leads_to
 from weft.kernel.inside import Inside, Visit, link_in
 from weft.kernel.netns import is_namespace, same_namespace
 from weft.model import IPAddress
 from weft.names import LINK_GROUP
-from weft.plan import Address, Bridge, Item, Loopback, Netns, NftElement, Plan, Route, SandboxTable, Sysctl, Veth
+from weft.plan import (
+    Address,
+    Bridge,
+    Item,
+    Loopback,
+    Netns,
+    NftElement,
+    Plan,
+    ProxyNeighbour,
+    Route,
+    SandboxTable,
+    Sysctl,
+    Uplink,
+    Veth,
+    Vlan,
+)
 
 _MAIN = 254
 
@@ -22,6 +37,7 @@ class Missing:
         self._tables = tables
         self._links: dict[tuple[str, str], links.Link | None] = {}
         self._addresses: dict[str, set[FoundAddress]] = {}
+        self._proxies: set[ProxyNeighbour] | None = None
         self._routes: dict[tuple[str, int], set[tuple[int, bytes, int, bytes]]] = {}
 
     def run(self, plan: Plan) -> tuple[Item, ...]:
@@ -43,6 +59,12 @@ class Missing:
                 return self._bridge(item)
             case Veth():
                 return self._veth(item)
+            case Vlan():
+                return vlans.holds(self._visit.host, item)
+            case Uplink():
+                return uplinks.holds(self._visit.host, item)
+            case ProxyNeighbour():
+                return self._proxy(item)
             case Address():
                 return self._address(item)
             case Route():
@@ -107,6 +129,11 @@ class Missing:
                 if route.unicast and route.table == _MAIN
             }
         return self._routes[netns, version]
+
+    def _proxy(self, item: ProxyNeighbour) -> bool:
+        if self._proxies is None:
+            self._proxies = proxies.found(self._visit.host.rtnl)
+        return item in self._proxies
 
     def _switch(self, item: Sysctl) -> bool:
         there = self._visit.try_enter(item.netns)

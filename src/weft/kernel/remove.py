@@ -10,13 +10,28 @@ from __future__ import annotations
 import errno
 
 from weft.errors import WeftError
-from weft.kernel import addresses, elements, links, sandbox_table, sysctl
+from weft.kernel import addresses, elements, links, proxies, sandbox_table, sysctl, uplinks, vlans
 from weft.kernel.ensure import deed
-from weft.kernel.inside import Visit
+from weft.kernel.inside import Inside, Visit
 from weft.kernel.netlink import Failure, Request
 from weft.kernel.netns import drop_pin
 from weft.kernel.refusal import refusal
-from weft.plan import HOST, Address, Bridge, Item, Netns, NftElement, Plan, Route, SandboxTable, Sysctl, Veth
+from weft.plan import (
+    HOST,
+    Address,
+    Bridge,
+    Item,
+    Netns,
+    NftElement,
+    Plan,
+    ProxyNeighbour,
+    Route,
+    SandboxTable,
+    Sysctl,
+    Uplink,
+    Veth,
+    Vlan,
+)
 
 _GONE = (errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENOENT, errno.ENXIO)
 
@@ -46,6 +61,9 @@ class Remove:
                         self._veth(item, stays=item.netns not in ending)
                     case Bridge() if not item.borrowed:
                         self._host.append((links.delete(item.name), item))
+                    case Vlan() | Uplink() | ProxyNeighbour():
+                        for failure in _by_itself(self._visit.host, item):
+                            self._note(item, failure)
                     case Address() | Route() if item.netns not in ending and (item.netns, item.link) not in dying:
                         self._from_link(item)
                     case SandboxTable() if item.netns not in ending:
@@ -103,3 +121,13 @@ class Remove:
     def _note(self, item: Item, failure: Failure) -> None:
         if failure.errno not in _GONE:
             self._errors.append(refusal(failure.errno, f"undo: {deed(item)}", failure.text))
+
+
+def _by_itself(host: Inside, item: Vlan | Uplink | ProxyNeighbour) -> list[Failure]:
+    match item:
+        case Vlan():
+            return vlans.remove(host, item)
+        case Uplink():
+            return uplinks.remove(host, item)
+        case ProxyNeighbour():
+            return proxies.remove(host, item)

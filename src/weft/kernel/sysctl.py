@@ -31,9 +31,16 @@ def ensure(switch: Sysctl) -> None:
         number = error.errno or 0
         if number == errno.ENOENT and switch.optional:
             return
-        words = "the kernel has no such switch" if number == errno.ENOENT else os.strerror(number)
+        words = _absent(switch.key) if number == errno.ENOENT else os.strerror(number)
         raise refusal(number, f"set {switch.key}={switch.value} ({switch.reason})", words) from error
     log.info("%s set from %s to %s: %s", switch.key, before, switch.value, switch.reason)
+
+
+def _absent(key: str) -> str:
+    parts = key.split(".")
+    if parts[0] == "net" and len(parts) == 5 and not os.path.exists(os.path.dirname(_path(key))):
+        return f"there is no link {parts[3].replace('/', '.')}"
+    return "the kernel has no such switch"
 
 
 def is_set(switch: Sysctl) -> bool:

@@ -14,7 +14,7 @@ from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec, PoolSpec
 from weft.engine.stacks import network_mode
 from weft.errors import Invalid
 from weft.fields import read_address, read_network
-from weft.model import Endpoint, IPAddress, IPNetwork, Network, Pool, PortBinding, Process, Proto, Sandbox
+from weft.model import Endpoint, IPAddress, IPNetwork, Network, Pool, PortBinding, Process, Proto, Sandbox, StaticRoute
 from weft.names import short
 from weft.serve import types
 from weft.serve.lives import pid_of, state_of
@@ -32,6 +32,14 @@ def network_spec(asked: types.NetworkCreate) -> NetworkSpec:
         internal=asked.internal,
         options=asked.options,
         labels=asked.labels,
+        routes=tuple(_route(f"routes[{i}]", route) for i, route in enumerate(asked.routes)),
+    )
+
+
+def _route(where: str, asked: types.RouteCreate) -> StaticRoute:
+    return StaticRoute(
+        destination=read_network(f"{where}.destination", asked.destination),
+        gateway=read_address(f"{where}.gateway", asked.gateway),
     )
 
 
@@ -153,9 +161,10 @@ def _network_fields(network: Network) -> dict[str, Any]:
         "name": network.name,
         "driver": network.driver,
         "internal": network.internal,
-        "ipv4": network.pool4 is not None,
-        "ipv6": network.pool6 is not None,
+        "ipv4": bool(network.pools_of(4)),
+        "ipv6": bool(network.pools_of(6)),
         "pools": [_pool(pool) for pool in network.pools],
+        "routes": [types.Route(destination=str(r.destination), gateway=str(r.gateway)) for r in network.routes],
         "options": dict(network.options),
         "labels": dict(network.labels),
         "created": network.created,

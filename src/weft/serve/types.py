@@ -32,11 +32,18 @@ class PoolCreate(Request, frozen=True):
     """Addresses that are in use by others, by name: never given out."""
 
 
+class RouteCreate(Request, frozen=True):
+    destination: str
+    """A subnet beyond the network."""
+    gateway: str
+    """A router's address, in a subnet of the network."""
+
+
 class NetworkCreate(Request, frozen=True):
     name: str
     driver: str = "bridge"
     pools: list[PoolCreate] = []
-    """At most one per family."""
+    """Several of a family: containers get their address from the first with room."""
     ipv4: bool = True
     ipv6: bool = False
     internal: bool = False
@@ -44,6 +51,8 @@ class NetworkCreate(Request, frozen=True):
     options: dict[str, str] = {}
     """Of the driver; unknown ones are refused."""
     labels: dict[str, str] = {}
+    routes: list[RouteCreate] = []
+    """Every container on the network has them."""
 
 
 class EndpointCreate(Request, frozen=True):
@@ -153,6 +162,11 @@ class Pool(Answer, frozen=True):
     aux: dict[str, str]
 
 
+class Route(Answer, frozen=True):
+    destination: str
+    gateway: str
+
+
 class Member(Answer, frozen=True):
     """An endpoint as its network shows it."""
 
@@ -174,6 +188,7 @@ class Network(Answer, frozen=True):
     ipv4: bool
     ipv6: bool
     pools: list[Pool]
+    routes: list[Route]
     options: dict[str, str]
     labels: dict[str, str]
     created: float

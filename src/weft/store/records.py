@@ -7,7 +7,20 @@ from typing import Any  # what JSON decodes to, read field by field below
 
 import msgspec
 
-from weft.model import Borrowed, Endpoint, Exit, IPAddress, Network, Origin, Pool, PortBinding, Process, Proto, Sandbox
+from weft.model import (
+    Borrowed,
+    Endpoint,
+    Exit,
+    IPAddress,
+    Network,
+    Origin,
+    Pool,
+    PortBinding,
+    Process,
+    Proto,
+    Sandbox,
+    StaticRoute,
+)
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -27,14 +40,20 @@ def write_network(network: Network) -> bytes:
             "attachable": network.attachable,
             "preset": network.preset,
             "borrowed": _write_borrowed(network.borrowed),
+            "routes": [[str(route.destination), str(route.gateway)] for route in network.routes],
         }
     )
 
 
 def read_network(data: bytes) -> Network:
     raw = _decode(data)
-    pools = tuple(_read_pool(pool) for pool in raw["pools"])
-    return Network(**{**raw, "pools": pools, "borrowed": _read_borrowed(raw.get("borrowed"))})
+    raw["pools"] = tuple(_read_pool(pool) for pool in raw["pools"])
+    raw["routes"] = tuple(
+        StaticRoute(destination=ip_network(destination), gateway=ip_address(gateway))
+        for destination, gateway in raw.get("routes", ())
+    )
+    raw["borrowed"] = _read_borrowed(raw.get("borrowed"))
+    return Network(**raw)
 
 
 def _write_borrowed(borrowed: Borrowed | None) -> dict[str, object] | None:

@@ -12,14 +12,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from weft.engine.needs import Loaded
 from weft.errors import Conflict, Unavailable
 from weft.model import Endpoint, Network, Sandbox
 from weft.store import records
+from weft.store.migrations import migrate
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -29,7 +30,9 @@ CREATE TABLE IF NOT EXISTS endpoints (
     id TEXT PRIMARY KEY, network TEXT NOT NULL, ipv4 TEXT, ipv6 TEXT, body BLOB NOT NULL,
     UNIQUE (network, ipv4), UNIQUE (network, ipv6)
 );
-CREATE TABLE IF NOT EXISTS last_given (network TEXT PRIMARY KEY, ipv4 TEXT, ipv6 TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS last_addresses (
+    network TEXT, subnet TEXT, address TEXT NOT NULL, PRIMARY KEY (network, subnet)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pending (ids TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
@@ -51,7 +54,10 @@ class SqliteStore:
             raise Unavailable(
                 f"{path} was written by a later weft (schema {written}); this one knows {_SCHEMA_VERSION}"
             )
-        self.set_meta("schema", str(_SCHEMA_VERSION))
+        with self._transaction(durable=True) as run:
+            if written < _SCHEMA_VERSION:
+                migrate(self._db, written)
+            run("INSERT OR REPLACE INTO meta VALUES ('schema', ?)", (str(_SCHEMA_VERSION),))
 
     def close(self) -> None:
         self._db.close()
@@ -63,10 +69,8 @@ class SqliteStore:
             sandboxes=[records.read_sandbox(body) for (body,) in rows("SELECT body FROM sandboxes")],
             endpoints=[records.read_endpoint(body) for (body,) in rows("SELECT body FROM endpoints")],
             last={
-                (network, version): ip_address(text)
-                for network, *given in rows("SELECT network, ipv4, ipv6 FROM last_given")
-                for version, text in zip((4, 6), given, strict=True)
-                if text is not None
+                (network, ip_network(subnet)): ip_address(text)
+                for network, subnet, text in rows("SELECT network, subnet, address FROM last_addresses")
             },
             pending=frozenset(ident for (ids,) in rows("SELECT ids FROM pending") for ident in ids.split()),
         )
@@ -117,7 +121,9 @@ class SqliteStore:
         ipv6 = str(endpoint.ipv6.ip) if endpoint.ipv6 else None
         body = records.write_endpoint(endpoint)
         run("INSERT INTO endpoints VALUES (?, ?, ?, ?, ?)", (endpoint.id, endpoint.network, ipv4, ipv6, body))
-        run("INSERT OR REPLACE INTO last_given VALUES (?, ?, ?)", (endpoint.network, ipv4, ipv6))
+        for interface in endpoint.addresses:
+            given = (endpoint.network, str(interface.network), str(interface.ip))
+            run("INSERT OR REPLACE INTO last_addresses VALUES (?, ?, ?)", given)
 
     def confirm(self, ids: Sequence[str]) -> None:
         self._write("DELETE FROM pending WHERE ids = ?", (" ".join(ids),))
@@ -133,7 +139,7 @@ class SqliteStore:
                 run("DELETE FROM sandboxes WHERE id = ?", (sandbox,))
             if network is not None:
                 run("DELETE FROM networks WHERE id = ?", (network,))
-                run("DELETE FROM last_given WHERE network = ?", (network,))
+                run("DELETE FROM last_addresses WHERE network = ?", (network,))
 
     def _write(self, statement: str, values: Sequence[str] = ()) -> None:
         """One statement, a transaction by itself."""

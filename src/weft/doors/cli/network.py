@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from weft.doors.cli.flags import Command, Flag, Options, each
-from weft.doors.cli.options import read_attachment, read_pairs, read_pools
+from weft.doors.cli.options import read_attachment, read_pairs, read_pools, read_route
 from weft.doors.cli.output import labels_text, matches, show_documents, show_rows
 from weft.doors.cli.progress import Progress
 from weft.doors.cli.session import Session
@@ -30,6 +30,7 @@ def create(options: Options, session: Session) -> int:
         internal=options.on("internal"),
         options=read_pairs("opt", options.many("opt")),
         labels=read_pairs("label", options.many("label")),
+        routes=[read_route(text) for text in options.many("route")],
     )
     session.print(made.id)
     return 0
@@ -121,25 +122,39 @@ COMMANDS = (
         least=1,
         most=1,
         flags=(
-            Flag("--subnet", "SUBNET", "Such as 10.7.0.0/24; a free one is chosen if none is given", repeat=True),
+            Flag(
+                "--subnet",
+                "SUBNET",
+                "Such as 10.7.0.0/24; a free one is chosen if none is given. Several: more room",
+                repeat=True,
+            ),
             Flag("--ip-range", "SUBNET", "Choose containers' addresses from this part of the subnet", repeat=True),
-            Flag("--gateway", "ADDRESS", "The host's own address on the network", repeat=True),
+            Flag("--gateway", "ADDRESS", "The host's own address in the subnet", repeat=True),
             Flag("--aux-address", "NAME=ADDRESS", "An address that something else has: never given out", repeat=True),
+            Flag("--route", "SUBNET,GATEWAY", "Where a router on the network leads, for all containers", repeat=True),
             Flag("--ipv6", "", "With IPv6"),
             Flag("--ipv4", "", "With IPv4, the default; --ipv4=false for a network without"),
             Flag("--internal", "", "Nothing leads out of the network or into it"),
             Flag("-d --driver", "DRIVER", "bridge, the default", completes="bridge"),
-            Flag("-o --opt", "KEY=VALUE", "An option of the driver: mtu, icc, masquerade", repeat=True),
+            Flag(
+                "-o --opt",
+                "KEY=VALUE",
+                "An option of the driver: mtu, icc, masquerade, uplink, vlan, ndp-proxy, …",
+                repeat=True,
+            ),
             Flag("-l --label", "KEY=VALUE", "A label", repeat=True),
         ),
         details="""\
 A network is a subnet of its own. Containers on it reach each other, by address and by name; nothing gets in from
 outside but to published ports, and nothing crosses between networks.
 
-Flags about addresses may be given once per family. The new network's id is printed.""",
+Each --ip-range, --gateway and --aux-address belongs to the --subnet that it lies in. A container has one address of
+each family, from the first subnet with room, and reaches neighbours in the other subnets directly. The new network's
+id is printed.""",
         examples=(
             ("any free subnet", "weft network create front"),
             ("both families, IPv6 chosen by weft", "weft network create --subnet 10.7.0.0/24 --ipv6 front"),
+            ("more room later on", "weft network create --subnet 10.7.0.0/24 --subnet 10.8.0.0/24 front"),
             ("a database network that nobody leaves", "weft network create --internal back"),
             (
                 "dynamic addresses from the upper half, one kept free",

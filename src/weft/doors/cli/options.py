@@ -211,33 +211,55 @@ def read_environment_file(text: str) -> list[str]:
 def read_pools(
     *, subnets: Sequence[str], ranges: Sequence[str], gateways: Sequence[str], aux: Sequence[str]
 ) -> list[Document]:
-    """What belongs to one family goes into one pool. Lists may be repeated or separated by commas."""
+    """A pool per subnet, with what lies in it. Lists may be repeated or separated by commas."""
     pools: dict[bool, list[Document]] = {False: [], True: []}
     for subnet in _items(subnets):
         pools[":" in subnet].append({"subnet": subnet})
-    for key, texts in (("ip_range", ranges), ("gateway", gateways)):
+    for what, key, texts in (("ip-range", "ip_range", ranges), ("gateway", "gateway", gateways)):
         for text in _items(texts):
-            _first_without(key, pools[":" in text])[key] = text
+            pool = _pool_around(what, text, pools[":" in text])
+            if key in pool:
+                raise Invalid(f"{what} {text}: its subnet has one already, {pool[key]}")
+            pool[key] = text
     for name, address in read_pairs("aux-address", _items(aux), bare=False).items():
-        family = pools[":" in address]
-        if not family:
-            family.append({})
-        held = family[0].setdefault("aux", {})
+        held = _pool_around(f"aux-address {name}", address, pools[":" in address]).setdefault("aux", {})
         assert isinstance(held, dict)
         held[name] = address
     return [*pools[False], *pools[True]]
 
 
-def _first_without(key: str, pools: list[Document]) -> Document:
-    pool = next((pool for pool in pools if key not in pool), None)
-    if pool is None:
-        pool = {}
-        pools.append(pool)
-    return pool
+def _pool_around(what: str, text: str, pools: list[Document]) -> Document:
+    """The pool of a family that an address or a range belongs to. Of a single one the daemon judges."""
+    if not pools:
+        pools.append({})
+    if len(pools) == 1:
+        return pools[0]
+    import ipaddress  # costs some milliseconds, and is rarely needed
+
+    try:
+        inner = ipaddress.ip_network(text, strict=False)
+        for pool in pools:
+            outer = ipaddress.ip_network(str(pool["subnet"]), strict=False)
+            if inner.version == outer.version and inner.subnet_of(outer):  # type: ignore[arg-type]
+                return pool
+    except ValueError as error:
+        raise Invalid(f"{what} {text}: {error}") from None
+    shown = ", ".join(str(pool["subnet"]) for pool in pools)
+    raise Invalid(f"{what} {text} lies in none of the subnets {shown}")
 
 
 def _items(texts: Sequence[str]) -> list[str]:
     return [item for text in texts for item in text.split(",") if item]
+
+
+def read_route(text: str) -> tuple[str, str]:
+    """`DESTINATION,GATEWAY`, as Podman has it."""
+    destination, _, gateway = text.partition(",")
+    if "," in gateway:
+        raise Invalid(f"route {text!r}: no metric; of two networks with the same route the one with the gateway leads")
+    if not destination or not gateway:
+        raise Invalid(f"route {text!r}: write DESTINATION,GATEWAY, as in 10.9.0.0/16,10.7.0.5")
+    return destination, gateway
 
 
 # Signals, times

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from weft.explain.health.facts import DefaultRoute, HostFacts, NetworkUse, OwnFacts
+from weft.explain.health.facts import DefaultRoute, HostFacts, HostRoute, NetworkUse, OwnFacts
 from weft.explain.health.finding import Finding, fine
+from weft.model import IPNetwork
 
 _FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 _BRIDGE_PORTS = 1023
@@ -52,8 +53,7 @@ def check_forwarding(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
 
 
 def _leads_out(use: NetworkUse, version: int) -> bool:
-    pool = use.network.pool4 if version == 4 else use.network.pool6
-    return pool is not None and not use.network.internal
+    return bool(use.network.pools_of(version)) and not use.network.internal
 
 
 def _check_uplinks(version: int, host: HostFacts) -> Iterator[Finding]:
@@ -104,7 +104,7 @@ def _ignored_advertisements(link: str, key: str, routes: list[DefaultRoute]) -> 
 
 
 def check_ipv6(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
-    users = [use.network.name for use in own.networks if use.network.pool6 is not None]
+    users = [use.network.name for use in own.networks if use.network.pools_of(6)]
     if not users:
         return
     if "net.ipv6.conf.all.disable_ipv6" not in host.sysctls:
@@ -239,6 +239,8 @@ def check_overlap(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
     for use in own.networks:
         for pool in use.network.pools:
             for route in host.routes:
+                if _is_within(pool.subnet, route) and route.link in use.leans_on:
+                    continue  # the host answers there for the containers
                 if route.destination.version == pool.subnet.version and route.destination.overlaps(pool.subnet):
                     yield Finding(
                         check="overlap",
@@ -253,6 +255,11 @@ def check_overlap(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
                             f"{use.network.name}",
                         ),
                     )
+
+
+def _is_within(subnet: IPNetwork, route: HostRoute) -> bool:
+    wide = route.destination
+    return subnet != wide and subnet.version == wide.version and subnet.subnet_of(wide)  # type: ignore[arg-type]
 
 
 def _some(names: list[str]) -> str:

@@ -72,7 +72,7 @@ def _of_interface(item: Item, endpoint: Endpoint) -> bool:
 
 
 def default_route(party: Party, version: int, facts: ReachFacts) -> Step:
-    routes = [i for i in party.plan if isinstance(i, Route) and i.destination.version == version]
+    routes = [i for i in party.plan if isinstance(i, Route) and i.destination.version == version and i.is_default]
     family = f"IPv{version}"
     if not routes:
         networks = [facts.networks[endpoint.network] for endpoint in party.endpoints]

@@ -55,8 +55,10 @@ def _between_containers(facts: ReachFacts) -> Iterator[Step]:
         yield steps.resolves(facts, target.addresses)
     network, own, other = pairs[0]
     version = _version(facts, other)
-    subnet = next((str(p.subnet) for p in network.pools if p.subnet.version == version), "")
-    yield Step(holds="yes", text=f"both are on network {network.name}, next door to each other ({subnet})")
+    yield Step(
+        holds="yes",
+        text=f"both are on network {network.name}, next door to each other ({_subnets(own, other, version)})",
+    )
     yield steps.interface(source, own, network, facts)
     yield steps.interface(target, other, network, facts)
     yield from _let_talk(network, version, facts)
@@ -79,6 +81,11 @@ def _version(facts: ReachFacts, endpoint: Endpoint) -> int:
     if facts.asked.address:
         return facts.asked.address.version
     return 4 if endpoint.ipv4 else 6
+
+
+def _subnets(own: Endpoint, other: Endpoint, version: int) -> str:
+    found = [str(i.network) for i in (own.address(version), other.address(version)) if i is not None]
+    return " and ".join(dict.fromkeys(found))
 
 
 def _strangers(facts: ReachFacts) -> Step:

@@ -266,7 +266,7 @@ class Networks:
     def _document(self, network: Network, version: Version, members: Mapping[str, Any] | None) -> dict[str, Any]:
         preset = self.presets.named(network.name)
         to_be = preset is None and not network.pools  # one of Docker's own, which nobody is on yet
-        ipv4 = preset.spec.ipv4 if preset else network.pool4 is not None or to_be
+        ipv4 = preset.spec.ipv4 if preset else bool(network.pools_of(4)) or to_be
         families = {"EnableIPv4": ipv4} if version >= WITH_IPV4 else {}
         return {
             "Name": network.name,
@@ -275,7 +275,7 @@ class Networks:
             "Scope": "local",
             "Driver": network.driver,
             **families,
-            "EnableIPv6": preset.spec.ipv6 if preset else network.pool6 is not None,
+            "EnableIPv6": preset.spec.ipv6 if preset else bool(network.pools_of(6)),
             "IPAM": {
                 "Driver": "default",
                 "Options": {},
@@ -304,11 +304,9 @@ class Networks:
     def _use(self, network: Network) -> dict[str, dict[str, int]]:
         """How many addresses of each subnet are held, and how many can still be given out."""
         use = {}
-        for pool in network.pools:
-            leases = self.parts.records.leases(network.id, pool.subnet.version)
-            if leases is not None:
-                in_use, available = leases.counts()
-                use[str(pool.subnet)] = {"IPsInUse": in_use, "DynamicIPsAvailable": available}
+        for leases in self.parts.records.leases(network.id):
+            in_use, available = leases.counts()
+            use[str(leases.pool.subnet)] = {"IPsInUse": in_use, "DynamicIPsAvailable": available}
         return use
 
 
