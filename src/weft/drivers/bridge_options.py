@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 from weft import names
 from weft.drivers import wires
 from weft.drivers.driver import Advertise
-from weft.drivers.wires import Wire
+from weft.drivers.wires import NO_WIRE, Wire
 from weft.errors import Invalid
 from weft.fields import read_address, read_bool, read_choice, read_int
 from weft.model import IPAddress
@@ -87,7 +87,7 @@ class Options:
     """Interfaces of the host from which containers are reached at their own addresses."""
     prefix: str = "eth"
     advertise: Advertise | None = None
-    wire: Wire = Wire()
+    wire: Wire = NO_WIRE
 
     def family(self, version: int) -> FamilyOptions:
         return self.ipv4 if version == 4 else self.ipv6

@@ -42,6 +42,9 @@ class Wire:
         return tuple(dict.fromkeys(link for link in (self.uplink, self.ndp_proxy, self.arp_proxy) if link))
 
 
+NO_WIRE = Wire()
+
+
 def read_wire(options: Mapping[str, str]) -> Wire:
     """`options` under their own names. Raises Invalid."""
     vlan = read_int("option vlan", options["vlan"], low=1, high=4094) if "vlan" in options else 0
