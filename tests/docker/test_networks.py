@@ -145,7 +145,7 @@ def test_families_by_option_as_the_daemons_own_words(world: World):
         ("--ingress n", "This node is not a swarm manager: weft's networks here have the scope local."),
         ("--config-only --internal n", "configuration network can only contain network specific fields"),
         ("--config-from nowhere n", 'configuration network "nowhere" does not exist'),
-        ("--opt colour=blue n", "unknown option 'colour' for driver bridge; it knows icc, masquerade, mtu"),
+        ("--opt colour=blue n", "unknown option 'colour' for driver bridge; it knows anti-spoof, icc, masquerade, mtu"),
         ("--opt mtu=wide n", "option mtu: 'wide' is not a whole number"),
         (
             "--subnet 10.6.0.0/25 n",

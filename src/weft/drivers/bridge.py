@@ -14,6 +14,7 @@ from weft.drivers.driver import Publishing, WayOut, subnets_of
 from weft.errors import Invalid
 from weft.fields import read_bool, read_int
 from weft.firewall.elements import network_elements
+from weft.firewall.guard import sender_elements, unguarded_elements
 from weft.model import Endpoint, Network, Sandbox
 from weft.plan import HOST, Address, Bridge, Plan, Sysctl, Veth
 
@@ -27,6 +28,7 @@ _SPELLINGS = {
     f"{_DOCKER}enable_icc": "icc",
     "masquerade": "masquerade",
     f"{_DOCKER}enable_ip_masquerade": "masquerade",
+    "anti-spoof": "anti-spoof",
 }
 
 
@@ -37,6 +39,8 @@ class Options:
     """Whether containers on the network reach each other."""
     masquerade: bool = True
     """Whether packets leave the host under the host's address."""
+    anti_spoof: bool = True
+    """Whether containers may send from their own addresses only."""
 
 
 class BridgeDriver:
@@ -63,6 +67,9 @@ class BridgeDriver:
     def way_out(self, network: Network, version: int) -> WayOut | None:
         pool = network.pool4 if version == 4 else network.pool6
         return None if network.internal or pool is None or pool.gateway is None else WayOut(pool.gateway)
+
+    def guards(self, network: Network) -> bool:
+        return read_options(network.options).anti_spoof
 
     def publishes(self, network: Network, version: int) -> Publishing | None:
         return "nat" if self.way_out(network, version) else None
@@ -100,7 +107,11 @@ class BridgeDriver:
             isolated=not options.icc,
         )
         addresses = (*endpoint.addresses, *endpoint.link_local)
-        return (pair, *(Address(sandbox.key, endpoint.ifname, address) for address in addresses))
+        if options.anti_spoof:
+            may_send = sender_elements(pair.name, endpoint.mac, addresses)
+        else:
+            may_send = unguarded_elements(pair.name)
+        return (*may_send, pair, *(Address(sandbox.key, endpoint.ifname, address) for address in addresses))
 
 
 def read_options(raw: Mapping[str, str]) -> Options:
@@ -118,6 +129,7 @@ def read_options(raw: Mapping[str, str]) -> Options:
         mtu=read_int("option mtu", read.get("mtu", "1500"), low=68, high=65535),
         icc=read_bool("option icc", read.get("icc", "true")),
         masquerade=read_bool("option masquerade", read.get("masquerade", "true")),
+        anti_spoof=read_bool("option anti-spoof", read.get("anti-spoof", "true")),
     )
 
 

@@ -56,6 +56,9 @@ class Driver(Protocol):
     def way_out(self, network: Network, version: int) -> WayOut | None:
         """How a container on the network leaves it in a family; None: not at all."""
 
+    def guards(self, network: Network) -> bool:
+        """Whether its containers are kept to their own addresses by `table bridge weft`."""
+
     def publishes(self, network: Network, version: int) -> Publishing | None:
         """How ports of a container on the network are published in a family; None: they cannot be."""
 

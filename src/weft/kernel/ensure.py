@@ -295,7 +295,7 @@ class Ensure:
         found = link_in(self._visit.host, item.name)
         if found is None or found.kind != "bridge":
             return False
-        if (found.mac, found.mtu, found.group) != (item.mac, item.mtu, LINK_GROUP):
+        if (found.mac, found.mtu, found.group) != (item.mac, item.mtu, LINK_GROUP) or found.learns_linklocal:
             self._send(self._visit.host.rtnl, [Step(links.change_bridge(item.name, item.mac, item.mtu), item)])
         return True
 

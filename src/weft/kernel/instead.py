@@ -7,12 +7,10 @@ from ipaddress import ip_address
 from typing import Protocol, TypeVar
 
 from weft.errors import WeftError
-from weft.firewall.layout import SETS
 from weft.kernel import addresses, elements, links, nfnetlink, sandbox_table, sysctl
 from weft.kernel.ensure import link_in
 from weft.kernel.inside import Inside, open_rtnl
-from weft.kernel.listing import list_elements
-from weft.names import LINK_GROUP, TABLE
+from weft.names import LINK_GROUP
 from weft.plan import HOST, Address, Bridge, Item, Loopback, Netns, NftElement, Route, SandboxTable, Sysctl, Veth
 
 T = TypeVar("T")
@@ -76,6 +74,7 @@ def _bridge(item: Bridge, within: Within) -> str:
         (link.mac != item.mac, f"MAC {link.mac}"),
         (link.mtu != item.mtu, f"MTU {link.mtu}"),
         (link.group != LINK_GROUP, f"group {link.group}"),
+        (link.learns_linklocal, "it learns from frames that no rule sees"),
     )
 
 
@@ -142,10 +141,10 @@ def _element(item: NftElement) -> str:
     key = elements.encode(item)[0].key
     socket = nfnetlink.open_socket()
     try:
-        data = next((e.data for e in list_elements(socket, item.name, TABLE) if e.key == key), b"")
+        data = next((e.data for e in elements.list_set(socket, item.family, item.name) if e.key == key), b"")
     finally:
         socket.close()
-    layout = SETS[item.name].value
+    layout = elements.layout_of(item).value
     if not data or layout is None or not layout[0].endswith("_addr"):
         return ""
     size = 4 if layout[0] == "ipv4_addr" else 16

@@ -59,7 +59,7 @@ class Missing:
 
     def _bridge(self, item: Bridge) -> bool:
         found = self._link("", item.name)
-        if found is None or found.kind != "bridge" or not found.up:
+        if found is None or found.kind != "bridge" or not found.up or found.learns_linklocal:
             return False
         return (found.mac, found.mtu, found.group) == (item.mac, item.mtu, LINK_GROUP)
 

@@ -129,7 +129,7 @@ COMMANDS = (
             Flag("--ipv4", "", "With IPv4, the default; --ipv4=false for a network without"),
             Flag("--internal", "", "Nothing leads out of the network or into it"),
             Flag("-d --driver", "DRIVER", "bridge, the default", completes="bridge"),
-            Flag("-o --opt", "KEY=VALUE", "An option of the driver: mtu, icc, masquerade", repeat=True),
+            Flag("-o --opt", "KEY=VALUE", "An option of the driver: mtu, icc, masquerade, anti-spoof", repeat=True),
             Flag("-l --label", "KEY=VALUE", "A label", repeat=True),
         ),
         details="""\
