@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import api, datapath, dns, join, memory
+from bench import api, datapath, dns, join, memory, protections
 from bench.figures import Figure, Part
 from bench.world import INSIDE, Absent, World, enter, settle_in
 
@@ -19,6 +19,7 @@ PARTS: dict[str, Callable[[World], list[Part]]] = {
     "join": join.measure,
     "dns": dns.measure,
     "datapath": datapath.measure,
+    "protections": protections.measure,
     "memory": memory.measure,
     "api": api.measure,
 }

@@ -50,8 +50,8 @@ def measure(world: World) -> list[Part]:
         sites, pairs, traffic = _build(world, ports, notes, closing)
         world.tell(f"traffic, {rounds} rounds")
         time.sleep(2)  # the kernel is still freeing what the rulesets replaced
-        rates, streams = _published(sites, traffic, rounds=rounds, seconds=seconds)
-        turns, floods = _direct(pairs, traffic, rounds=5 * rounds, seconds=seconds / 6)
+        rates, streams = published(sites, traffic, rounds=rounds, seconds=seconds)
+        turns, floods = direct(pairs, traffic, rounds=5 * rounds, seconds=seconds / 6)
     finally:
         for close in reversed(closing):
             close()
@@ -66,10 +66,10 @@ def _build(
     world.tell(f"setting up weft with {ports} published ports, and with one")
     many, one = Weftd(world, "weft-many"), Weftd(world, "weft-one")
     closing += [many.close, one.close]
-    sites["many"] = _weft_site(many, traffic, ports)
-    sites["one"] = _weft_site(one, traffic, 1)
+    sites["many"] = weft_site(many, traffic, ports)
+    sites["one"] = weft_site(one, traffic, 1)
     pairs = {
-        "weft": _weft_pair(one),
+        "weft": weft_pair(one),
         "bare": _bare_pair(closing),
         "plain": _bare_pair(closing, netfilter=False),
     }
@@ -87,17 +87,18 @@ def _build(
     return sites, pairs, traffic
 
 
-def _weft_site(daemon: Weftd, traffic: Traffic, ports: int) -> Site:
-    daemon.create_network("published")
+def weft_site(daemon: Weftd, traffic: Traffic, ports: int, **options: str) -> Site:
+    """A container with so many published ports, on a network with these options."""
+    daemon.create_network("published", options=options)
     last = FIRST_PORT + ports - 1
-    published = {
+    ports_asked = {
         "proto": "tcp",
         "container_port": FIRST_PORT,
         "container_port_end": last,
         "host_port": FIRST_PORT,
         "host_port_end": last,
     }
-    daemon.create({"name": "server", "networks": [{"network": "published"}], "ports": [published]})
+    daemon.create({"name": "server", "networks": [{"network": "published"}], "ports": [ports_asked]})
     traffic.serve(daemon.netns("server"), "serve", str(FIRST_PORT), str(ports))
     return Site(_client(daemon.host), ports)
 
@@ -154,7 +155,8 @@ def _cable(host: Host, name: str, netns: int, address: str) -> None:
     host.run(*inside, "link", "set", "eth0", "up")
 
 
-def _weft_pair(daemon: Weftd) -> Pair:
+def weft_pair(daemon: Weftd) -> Pair:
+    """Two more containers on the network of `weft_site`."""
     for name in ("sender", "receiver"):
         daemon.create({"name": name, "networks": [{"network": "published"}]})
     return Pair(daemon.netns("sender"), daemon.netns("receiver"), daemon.address("receiver"))
@@ -178,7 +180,7 @@ def _bare_pair(closing: list[Callable[[], None]], *, netfilter: bool = True) -> 
     return Pair(*ends, "10.211.0.2")
 
 
-def _published(sites: Mapping[str, Site], traffic: Traffic, *, rounds: int, seconds: float) -> tuple[Series, Series]:
+def published(sites: Mapping[str, Site], traffic: Traffic, *, rounds: int, seconds: float) -> tuple[Series, Series]:
     """New connections per second and Gbit/s through published ports, hosts in turn."""
     rates: Series = {name: [] for name in sites}
     streams: Series = {name: [] for name in sites}
@@ -193,7 +195,7 @@ def _published(sites: Mapping[str, Site], traffic: Traffic, *, rounds: int, seco
     return rates, streams
 
 
-def _direct(pairs: Mapping[str, Pair], traffic: Traffic, *, rounds: int, seconds: float) -> tuple[Series, Series]:
+def direct(pairs: Mapping[str, Pair], traffic: Traffic, *, rounds: int, seconds: float) -> tuple[Series, Series]:
     """Packets per second between two containers: taking turns on one CPU, and one way as fast as it goes."""
     turns: Series = {name: [] for name in pairs}
     floods: Series = {name: [] for name in pairs}
@@ -214,25 +216,29 @@ def _part(
     rate, stream, turn, flood = (
         {n: median(v) for n, v in series.items()} for series in (rates, streams, turns, floods)
     )
-    published = {
+    through_ports = {
         "many": f"weft, {ports:,} ports published",
         "one": "weft, 1 port published",
         "docker": f"docker, {ports:,} ports published",
     }
-    direct = {"weft": "two containers of weft", "bare": "the same on a bare bridge", "plain": "the same, bridge-nf off"}
+    between = {
+        "weft": "two containers of weft",
+        "bare": "the same on a bare bridge",
+        "plain": "the same, bridge-nf off",
+    }
     rows = [
         *(
             (label, amount(rate.get(n), "/s"), amount(stream.get(n), "Gbit/s"), "", "")
-            for n, label in published.items()
+            for n, label in through_ports.items()
         ),
-        *((label, "", "", amount(turn.get(n), "/s"), amount(flood.get(n), "/s")) for n, label in direct.items()),
+        *((label, "", "", amount(turn.get(n), "/s"), amount(flood.get(n), "/s")) for n, label in between.items()),
     ]
     bars = (
-        _at_least(f"new connections, {ports:,} ports / 1", rates, "many", "one", 0.9),
-        _at_least("new connections, weft / docker", rates, "many", "docker", 1.5),
-        _at_least(f"throughput, {ports:,} ports / 1", streams, "many", "one", 0.95),
-        _at_least("packets in turn, weft / bare bridge", turns, "weft", "bare", 0.98),
-        _at_least("packets one way, weft / bare bridge", floods, "weft", "bare", 0.98),
+        at_least(f"new connections, {ports:,} ports / 1", rates, "many", "one", 0.9),
+        at_least("new connections, weft / docker", rates, "many", "docker", 1.5),
+        at_least(f"throughput, {ports:,} ports / 1", streams, "many", "one", 0.95),
+        at_least("packets in turn, weft / bare bridge", turns, "weft", "bare", 0.98),
+        at_least("packets one way, weft / bare bridge", floods, "weft", "bare", 0.98),
     )
     figures: dict[str, Figure] = {
         "ports": ports,
@@ -261,5 +267,5 @@ def _part(
     )
 
 
-def _at_least(what: str, series: Series, above: str, below: str, limit: float) -> Bar:
+def at_least(what: str, series: Series, above: str, below: str, limit: float) -> Bar:
     return Bar(what=what, measured=paired(series.get(above, ()), series.get(below, ())), at_least=limit)

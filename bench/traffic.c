@@ -8,8 +8,11 @@
  *   traffic flood SECONDS ADDRESS PORT        send small UDP datagrams as fast as it goes; per second
  *   traffic echo PORT                         send every UDP datagram back, for ever
  *   traffic pong SECONDS ADDRESS PORT         UDP round trips per second
+ *   traffic spend SECONDS ADDRESS PORT        nanoseconds of CPU time that a small UDP datagram costs its sender, which
+ *                                             between two containers is all of its way; the least of many short runs
+ *   traffic hold PORT                         have a UDP socket that is never read, for ever
  *
- * "serve", "drain" and "echo" print "ready" first.
+ * "serve", "drain", "echo" and "hold" print "ready" first.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -214,6 +217,46 @@ static void pong(double seconds, const char *address, int port)
     printf("%.1f\n", (double)count / took);
 }
 
+/* What comes is dropped once the buffer is full: arriving costs always the same. */
+static void hold(int port)
+{
+    struct sockaddr_in at = place("0.0.0.0", port);
+    int little = 1, fd = socket(AF_INET, SOCK_DGRAM, 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
+    if (fd < 0 || bind(fd, (void *)&at, sizeof at) < 0)
+        fail("bind");
+    ready();
+    for (;;)
+        pause();
+}
+
+static double spent(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+/* Of wall-clock time others take their share; of CPU time only what an interrupt takes, which the least run was spared. */
+static void spend(double seconds, const char *address, int port)
+{
+    enum { RUN = 50 };
+    int fd = joined(SOCK_DGRAM, address, port);
+    struct mmsghdr *all = messages();
+    double begun = now(), least = 0;
+    do {
+        double before = spent(), each;
+        long count = 0;
+        for (int i = 0; i < RUN; i++) {
+            int sent = sendmmsg(fd, all, BATCH, 0);
+            count += sent > 0 ? sent : 0;
+        }
+        each = count ? (spent() - before) / (double)count : 0;
+        least = !least || each < least ? each : least;
+    } while (now() - begun < seconds);
+    printf("%.1f\n", least);
+}
+
 int main(int argc, char **argv)
 {
     const char *verb = argc > 1 ? argv[1] : "";
@@ -231,6 +274,10 @@ int main(int argc, char **argv)
         flood(atof(argv[2]), argv[3], atoi(argv[4]));
     else if (!strcmp(verb, "pong") && argc == 5)
         pong(atof(argv[2]), argv[3], atoi(argv[4]));
+    else if (!strcmp(verb, "hold") && argc == 3)
+        hold(atoi(argv[2]));
+    else if (!strcmp(verb, "spend") && argc == 5)
+        spend(atof(argv[2]), argv[3], atoi(argv[4]));
     else
         return 2;
     return 0;

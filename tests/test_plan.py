@@ -16,6 +16,7 @@ from weft.plan import (
     Address,
     Bridge,
     Loopback,
+    Mac,
     Netns,
     NftElement,
     Plan,
@@ -58,6 +59,8 @@ def test_elements_read_as_nft_writes_them():
     published = NftElement("ports4", ("tcp", 80), (ip_address("172.18.0.2"), 8080))
     assert published.text() == "tcp . 80 : 172.18.0.2 . 8080"
     assert NftElement("same", ("wb-1", "wb-1")).text() == '"wb-1" . "wb-1"'
+    guarded = NftElement("senders4", ("wv-1", Mac("02:42:0a:00:00:02"), ip_address("10.0.0.2")), family="bridge")
+    assert guarded.describe() == ("nft add element bridge weft senders4 '{ \"wv-1\" . 02:42:0a:00:00:02 . 10.0.0.2 }'",)
     assert NftElement("subnets6", (ip_network("fd00::/64"),)).text() == "fd00::/64"
     assert published.describe() == ("nft add element inet weft ports4 '{ tcp . 80 : 172.18.0.2 . 8080 }'",)
 

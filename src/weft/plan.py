@@ -10,6 +10,7 @@ as the commands a person would have typed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from weft.model import IPAddress, IPInterface, IPNetwork
 from weft.names import LINK_GROUP, NAMESERVER, TABLE
@@ -20,6 +21,15 @@ Atom = str | int | IPAddress | IPNetwork
 
 KEYWORDS = ("tcp", "udp", "sctp", "ipv4", "ipv6")
 """What text in an element stands for itself; any other is the name of an interface."""
+
+TableFamily = Literal["inet", "bridge"]
+"""Of the host's tables: what is forwarded, and what passes over bridges."""
+
+
+class Mac(str):
+    """As nft writes it: bare, unlike other words."""
+
+    __slots__ = ()
 
 
 def _in(netns: str, command: str) -> str:
@@ -53,6 +63,7 @@ class Loopback:
 class Bridge:
     """A bridge in the host's namespace, up, marked with the link group, without multicast snooping.
 
+    It does not learn from frames to 01:80:c2:00:00:0x either, which no rule sees before it does.
     No IPv6 address is made by the kernel itself (addr_gen_mode none) unless `ipv6`. One that is `borrowed` was there
     before, and is only looked at: it has to be up.
     """
@@ -69,7 +80,7 @@ class Bridge:
         up = f"ip link set {self.name} up"
         return (
             f"ip link add {self.name} address {self.mac} mtu {self.mtu} group {LINK_GROUP} type bridge "
-            "mcast_snooping 0",
+            "mcast_snooping 0 no_linklocal_learn 1",
             *(() if self.ipv6 else (f"ip link set {self.name} addrgenmode none",)),
             up,
         )
@@ -192,15 +203,17 @@ class Sysctl:
 
 @dataclass(frozen=True, slots=True)
 class NftElement:
-    """One element of a set or map of the host's `table inet weft`."""
+    """One element of a set or map of the host's `table inet weft` or `table bridge weft`."""
 
     name: str
     """The set's or map's name."""
     key: tuple[Atom, ...]
     value: tuple[Atom, ...] | None = None
+    family: TableFamily = "inet"
+    """The table's."""
 
     def describe(self) -> tuple[str, ...]:
-        return (f"nft add element inet {TABLE} {self.name} '{{ {self.text()} }}'",)
+        return (f"nft add element {self.family} {TABLE} {self.name} '{{ {self.text()} }}'",)
 
     def text(self) -> str:
         """The element as nft writes it: `tcp . 80 : 172.18.0.2 . 8080`."""
@@ -210,7 +223,7 @@ class NftElement:
 
 def _atom(value: Atom) -> str:
     # An interface's name is quoted, or nft may read it as a number or keyword; protocols are keywords.
-    if isinstance(value, str) and value not in KEYWORDS:
+    if isinstance(value, str) and not isinstance(value, Mac) and value not in KEYWORDS:
         return f'"{value}"'
     return str(value)
 
@@ -270,8 +283,8 @@ def describe(plan: Plan) -> tuple[str, ...]:
 def identity(item: Item) -> tuple[object, ...]:
     """What makes two items the same thing, possibly in different states: a map's element by its key, say."""
     match item:
-        case NftElement(name=name, key=key):
-            return (NftElement, name, key)
+        case NftElement(name=name, key=key, family=family):
+            return (NftElement, family, name, key)
         case Route(netns=netns, destination=destination):
             return (Route, netns, destination)
         case SandboxTable(netns=netns):

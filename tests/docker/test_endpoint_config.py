@@ -30,6 +30,10 @@ def test_link_local_addresses_are_on_the_interface(front: World):
     shown = inside(front, "ip", "-o", "address", "show", "eth1")
     assert "169.254.7.7/16" in shown
     assert "fe80::77/64" in shown
+    front.container("d", "bridge")
+    front.docker("network", "connect", "--link-local-ip", "169.254.7.8", "--link-local-ip", "fe80::78", "front", "d")
+    for address in ("169.254.7.8", "fe80::78%eth1"):
+        inside(front, "ping", "-c1", "-W2", address)  # the bridge lets them pass for the containers' own
     assert_consistent(front.weftd)
     front.weftd.restart()
     assert_consistent(front.weftd)

@@ -13,7 +13,7 @@ from weft.drivers.bridge_options import FamilyOptions, Options, read_options
 from weft.drivers.driver import Advertise
 from weft.errors import Invalid, NotFound
 from weft.model import Borrowed, Endpoint, Network, Pool, Sandbox
-from weft.plan import HOST, Address, Bridge, NftElement, Plan, Sysctl, Veth
+from weft.plan import HOST, Address, Bridge, Mac, NftElement, Plan, Sysctl, Veth
 
 NETWORK = Network(
     id="0123456789ab" + "c" * 52,
@@ -93,6 +93,7 @@ def test_options_in_dockers_words_and_ours(ours: str, dockers: str, value: str, 
     ("raw", "read"),
     [
         ({}, Options()),
+        ({"anti-spoof": "false"}, Options(anti_spoof=False)),
         ({"trusted-interfaces": "eth1,wg0,eth1"}, Options(trusted=("eth1", "wg0"))),
         ({"gateway-mode": "routed"}, Options(ipv4=FamilyOptions("routed"), ipv6=FamilyOptions("routed"))),
         (
@@ -198,6 +199,8 @@ def port_of(plan: Plan) -> Veth:
 def test_an_endpoint_is_a_pair_and_its_addresses():
     endpoint = replace(ENDPOINT, ipv6=IPv6Interface("fd07::2/64"))
     assert BridgeDriver().endpoint(with_options(mtu="1400"), endpoint, SANDBOX) == (
+        NftElement("senders4", ("wv-eeeeeeeeeeee", Mac(ENDPOINT.mac), ip_address("10.7.0.2")), family="bridge"),
+        NftElement("senders6", ("wv-eeeeeeeeeeee", Mac(ENDPOINT.mac), ip_address("fd07::2")), family="bridge"),
         Veth(
             name="wv-eeeeeeeeeeee",
             master=BRIDGE,
@@ -209,6 +212,25 @@ def test_an_endpoint_is_a_pair_and_its_addresses():
         Address(SANDBOX.key, "eth0", ip_interface("10.7.0.2/24")),
         Address(SANDBOX.key, "eth0", ip_interface("fd07::2/64")),
     )
+
+
+def test_a_container_may_send_from_link_local_addresses_that_were_asked_for():
+    endpoint = replace(ENDPOINT, link_local=(ip_interface("169.254.7.7/16"), ip_interface("fe80::7/64")))
+    plan = BridgeDriver().endpoint(BOTH, endpoint, SANDBOX)
+    senders = [item.text().rpartition(" ")[2] for item in plan if isinstance(item, NftElement)]
+    assert senders == ["10.7.0.2", "169.254.7.7", "fe80::7"]
+
+
+def test_a_network_may_do_without_the_guard():
+    network = with_options(**{"anti-spoof": "false"})
+    assert elements(BridgeDriver().endpoint(network, ENDPOINT, SANDBOX)) == {"unguarded": '"wv-eeeeeeeeeeee"'}
+    assert not BridgeDriver().guards(network)
+    assert BridgeDriver().guards(NETWORK)
+
+
+def test_what_a_port_may_send_is_known_before_there_is_the_port():
+    plan = BridgeDriver().endpoint(NETWORK, ENDPOINT, SANDBOX)
+    assert [type(item) for item in plan] == [NftElement, Veth, Address]
 
 
 def test_the_mtu_is_the_same_at_both_ends():

@@ -11,10 +11,10 @@ import pytest
 from tests.hosts import in_private_host
 from tests.kernel.world import NETWORK, RULES, World, elements, sh
 from weft.errors import Conflict, Invalid
-from weft.firewall.layout import SETS
+from weft.firewall.layout import BRIDGE_SETS, SETS
 from weft.firewall.ruleset import ruleset
 from weft.kernel.linux import LinuxKernel
-from weft.plan import NftElement, SandboxTable
+from weft.plan import Mac, NftElement, SandboxTable
 
 ELEMENTS = tuple(item for item in NETWORK if isinstance(item, NftElement))
 SAMPLES = (
@@ -39,28 +39,32 @@ SAMPLES = (
     NftElement("ports4", ("tcp", 65535), (ip_address("172.18.0.2"), 1)),
     NftElement("ports6", ("sctp", 256), (ip_address("fd00::2"), 255)),
     NftElement("addr_ports4", (ip_address("192.0.2.1"), "udp", 53), (ip_address("172.18.0.2"), 5353)),
+    NftElement("senders4", ("wv-0123456789ab", Mac("02:42:ac:12:00:02"), ip_address("172.18.0.2")), family="bridge"),
+    NftElement("senders6", ("wv-0123456789ab", Mac("02:42:ac:12:00:02"), ip_address("fd00::2")), family="bridge"),
+    NftElement("unguarded", ("wv-ba9876543210",), family="bridge"),
     NftElement("addr_ports6", (ip_address("2001:db8::1"), "tcp", 80), (ip_address("fd00::2"), 8080)),
 )
 
 
 @in_private_host
 def test_elements_are_packed_as_nft_packs_them():
-    assert {element.name for element in SAMPLES} == set(SETS)
+    assert {element.name for element in SAMPLES} == {*SETS, *BRIDGE_SETS}
     world = World()
     world.kernel.replace_firewall(RULES, ())
     world.kernel.ensure(SAMPLES)
-    by_hand = sh("nft list table inet weft")
+    packed = sh("nft list ruleset")
     world.kernel.replace_firewall(RULES, ())
     for element in SAMPLES:
         (command,) = element.describe()
         sh(command)
-    assert sh("nft list table inet weft") == by_hand
+    assert sh("nft list ruleset") == packed
     assert world.kernel.missing(SAMPLES) == ()
     assert world.kernel.firewall_intact(RULES, SAMPLES)
     for element in SAMPLES:
         world.kernel.remove((element,))
         assert world.kernel.missing((element,)) == (element,)
     assert [elements(name) for name in SETS] == [[]] * len(SETS)
+    assert [elements(name, "bridge") for name in BRIDGE_SETS] == [[]] * len(BRIDGE_SETS)
     world.kernel.remove(SAMPLES)
 
 
@@ -126,6 +130,8 @@ TAMPERINGS = {
     "table asleep": "nft add table inet weft '{ flags dormant; }'",
     "element deleted": "nft flush set inet weft bridges",
     "element added": "nft add element inet weft bridges '{ \"stray\" }'",
+    "bridge chain flushed": "nft flush chain bridge weft prerouting",
+    "sender added": "nft add element bridge weft senders4 '{ \"stray\" . 02:42:0a:01:00:02 . 10.1.0.2 }'",
     "map's element added": "nft add element inet weft ports4 '{ tcp . 1 : 10.1.0.2 . 1 }'",
 }
 

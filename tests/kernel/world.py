@@ -98,11 +98,10 @@ def ip(command: str, netns: str = HOST) -> Any:
     return json.loads(sh(f"ip -j -d {command}", netns) or "[]")
 
 
-def elements(name: str) -> Any:
+def elements(name: str, family: str = "inet") -> Any:
     """The elements of a set or map, as nft lists them."""
-    for part in json.loads(sh(f"nft -j list set inet weft {name} 2>/dev/null || nft -j list map inet weft {name}"))[
-        "nftables"
-    ]:
+    place = f"{family} weft {name}"
+    for part in json.loads(sh(f"nft -j list set {place} 2>/dev/null || nft -j list map {place}"))["nftables"]:
         for body in part.values():
             if body.get("name") == name:
                 return body.get("elem", [])

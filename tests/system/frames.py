@@ -15,25 +15,25 @@ def put_on_wire(link: str, protocol: int, mac: bytes, packet: bytes) -> None:
         wire.sendto(packet, (link, protocol, 0, 0, mac))
 
 
-def udp4(source: str, destination: str, port: int, payload: bytes = b"?") -> bytes:
+def udp4(source: str, destination: str, port: int, payload: bytes = b"?", *, source_port: int = 4444) -> bytes:
     """A whole IPv4 packet. UDP's own checksum is left out, as IPv4 allows."""
-    datagram = struct.pack(">4H", 4444, port, 8 + len(payload), 0) + payload
+    datagram = struct.pack(">4H", source_port, port, 8 + len(payload), 0) + payload
     header = struct.pack(
         ">BBHHHBBH4s4s",
         *(0x45, 0, 20 + len(datagram), 1, 0, 64, socket.IPPROTO_UDP, 0),
         *(socket.inet_aton(source), socket.inet_aton(destination)),
     )
-    return header[:10] + struct.pack(">H", _checksum(header)) + header[12:] + datagram
+    return header[:10] + struct.pack(">H", internet_checksum(header)) + header[12:] + datagram
 
 
 def syn4(source: str, destination: str, port: int) -> bytes:
     """A TCP packet that opens a connection."""
     ends = socket.inet_aton(source) + socket.inet_aton(destination)
     segment = struct.pack(">HHIIBBHHH", 4444, port, 7, 0, 0x50, 0x02, 65535, 0, 0)
-    check = _checksum(ends + struct.pack(">BBH", 0, socket.IPPROTO_TCP, len(segment)) + segment)
+    check = internet_checksum(ends + struct.pack(">BBH", 0, socket.IPPROTO_TCP, len(segment)) + segment)
     segment = segment[:16] + struct.pack(">H", check) + segment[18:]
     header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(segment), 1, 0, 64, socket.IPPROTO_TCP, 0) + ends
-    return header[:10] + struct.pack(">H", _checksum(header)) + header[12:] + segment
+    return header[:10] + struct.pack(">H", internet_checksum(header)) + header[12:] + segment
 
 
 def router_advertisement(prefix: str, source: str = "fe80::bad") -> bytes:
@@ -41,12 +41,13 @@ def router_advertisement(prefix: str, source: str = "fe80::bad") -> bytes:
     ends = socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, "ff02::1")
     advert = struct.pack(">BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)
     advert += struct.pack(">BBBBIII", 3, 4, 64, 0xC0, 86400, 86400, 0) + socket.inet_pton(socket.AF_INET6, prefix)
-    check = _checksum(ends + struct.pack(">II", len(advert), socket.IPPROTO_ICMPV6) + advert)
+    check = internet_checksum(ends + struct.pack(">II", len(advert), socket.IPPROTO_ICMPV6) + advert)
     advert = advert[:2] + struct.pack(">H", check) + advert[4:]
     return struct.pack(">IHBB", 0x60000000, len(advert), socket.IPPROTO_ICMPV6, 255) + ends + advert
 
 
-def _checksum(data: bytes) -> int:
+def internet_checksum(data: bytes) -> int:
+    """RFC 1071's."""
     total = sum(struct.unpack(f">{(len(data) + 1) // 2}H", data + b"\0" * (len(data) % 2)))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)

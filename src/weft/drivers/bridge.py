@@ -14,6 +14,7 @@ from weft.drivers.bridge_options import SPELLINGS, Options, read_options
 from weft.drivers.driver import Manners, Publishing, WayOut
 from weft.errors import Invalid
 from weft.firewall.elements import Direct, Family, network_elements
+from weft.firewall.guard import sender_elements, unguarded_elements
 from weft.model import Endpoint, IPInterface, Network, Sandbox
 from weft.plan import HOST, Address, Bridge, Item, Plan, Sysctl, Veth
 
@@ -66,6 +67,9 @@ class BridgeDriver:
         pool = network.pool_of(address.ip) if address is not None else None
         return None if network.internal or pool is None or pool.gateway is None else WayOut(pool.gateway)
 
+    def guards(self, network: Network) -> bool:
+        return read_options(network.options).anti_spoof
+
     def publishes(self, network: Network, version: int) -> Publishing | None:
         options = read_options(network.options)
         leads_out = not network.internal and any(pool.gateway is not None for pool in network.pools_of(version))
@@ -106,8 +110,12 @@ class BridgeDriver:
             isolated=not options.icc,
         )
         addresses = (*endpoint.addresses, *endpoint.link_local)
+        if options.anti_spoof:
+            may_send = sender_elements(pair.name, endpoint.mac, addresses)
+        else:
+            may_send = unguarded_elements(pair.name)
         inside = (Address(sandbox.key, endpoint.ifname, address) for address in addresses)
-        return (pair, *inside, *wires.answers(options.wire, endpoint))
+        return (*may_send, pair, *inside, *wires.answers(options.wire, endpoint))
 
 
 def bridge_mac(network: Network) -> str:

@@ -27,6 +27,7 @@ _BRIDGE = f"{_NETWORK}bridge."
 _DOCKERS = {
     "advertise-count": f"{_NETWORK}advertise_addr_nmsgs",
     "advertise-interval": f"{_NETWORK}advertise_addr_ms",
+    "anti-spoof": "",
     "bridge": f"{_BRIDGE}name",
     "default-bridge": f"{_BRIDGE}default_bridge",
     "gateway-mode": "",
@@ -77,6 +78,8 @@ class Options:
     """None: that of the bridge, if it was there before, or else 1500."""
     icc: bool = True
     """Whether containers on the network reach each other."""
+    anti_spoof: bool = True
+    """Whether containers may send from their own addresses only."""
     ipv4: FamilyOptions = FamilyOptions()
     ipv6: FamilyOptions = FamilyOptions()
     inhibit_ipv4: bool = False
@@ -114,6 +117,7 @@ def _read(raw: frozenset[tuple[str, str]]) -> Options:
         bridge=read("bridge", _read_bridge, default=""),
         mtu=read("mtu", lambda field, text: read_int(field, text, low=68, high=65535), default=None),
         icc=read("icc", read_bool, default=True),
+        anti_spoof=read("anti-spoof", read_bool, default=True),
         ipv4=_read_family(4, read),
         ipv6=_read_family(6, read),
         inhibit_ipv4=read("inhibit-ipv4", read_bool, default=False),

@@ -105,6 +105,9 @@ class Driver(Protocol):
     def way_out(self, network: Network, endpoint: Endpoint, version: int) -> WayOut | None:
         """How a container leaves the network in a family, by its endpoint there; None: not at all."""
 
+    def guards(self, network: Network) -> bool:
+        """Whether its containers are kept to their own addresses by `table bridge weft`."""
+
     def publishes(self, network: Network, version: int) -> Publishing | None:
         """How ports of a container on the network are published in a family; None: they cannot be."""
 

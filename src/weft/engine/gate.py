@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network
 
+from weft.drivers import driver_named
 from weft.engine import plans
 from weft.engine.forward_rules import ForwardRules
 from weft.engine.parts import Parts
@@ -120,4 +121,5 @@ class Gate:
             user_rules=self._user_rules.in_force(),
             ipv6=any(network.pools_of(6) for network in networks),
             accept_mark=self._parts.config.accept_mark,
+            guard=any(driver_named(network.driver).guards(network) for network in networks),
         )

@@ -36,6 +36,7 @@ _ORDER: dict[type[Item], int] = {
         (Netns, Veth, Loopback, Address, Route, ProxyNeighbour, Sysctl, SandboxTable, NftElement)
     )
 }
+_WITH_NAMESPACES = _ORDER[Netns]
 
 Networks = Mapping[str, Network]
 
@@ -62,7 +63,13 @@ def sandbox_plan(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Netw
     ipv6 = any(endpoint.ipv6 for endpoint in endpoints)
     items.append(SandboxTable(sandbox.key, NAMESERVER_PORT, ipv6))
     items.extend(_published(sandbox, endpoints, networks))
-    return tuple(sorted(items, key=lambda item: _ORDER[type(item)]))
+    return tuple(sorted(items, key=_rank))
+
+
+def _rank(item: Item) -> int:
+    # What a port may send is known before the port is there; what leads to it comes last.
+    before = isinstance(item, NftElement) and item.family == "bridge"
+    return _WITH_NAMESPACES if before else _ORDER[type(item)]
 
 
 def sandbox_elements(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Networks) -> tuple[NftElement, ...]:

@@ -12,7 +12,7 @@ from weft.explain.explanation import Drift, Explanation, Line, Section, explanat
 from weft.explain.items import item_line
 from weft.explain.ports import port_lines
 from weft.model import Endpoint, IPAddress, Network, Sandbox
-from weft.names import NAMESERVER
+from weft.names import NAMESERVER, veth
 from weft.plan import (
     HOST,
     Address,
@@ -113,7 +113,7 @@ def _foreign_stack(facts: ContainerFacts) -> Section:
 def _interface(attachment: Attachment, facts: ContainerFacts) -> Section:
     network, endpoint = attachment.network, attachment.endpoint
     shared = [item for item in attachment.plan if not isinstance(item, NftElement | Sysctl)]
-    own = [item for item in facts.plan if _is_of(endpoint, item)]
+    own = sorted((item for item in facts.plan if _is_of(endpoint, item)), key=_is_rule)
     subnets = ", ".join(str(pool.subnet) for pool in network.pools)
     return Section(
         title=f"{endpoint.ifname}, on network {network.name}",
@@ -139,10 +139,16 @@ def _is_of(endpoint: Endpoint, item: Item) -> bool:
             return address in [interface.ip for interface in endpoint.addresses]
         case Sysctl():
             return (item.key, item.value) in endpoint.sysctls
+        case NftElement(family="bridge", key=(port, *_)):
+            return port == veth(endpoint.id)
         case Netns() | Loopback() | Route() | SandboxTable() | NftElement():
             return False
         case _:
             return getattr(item, "link", getattr(item, "peer", None)) == endpoint.ifname
+
+
+def _is_rule(item: Item) -> bool:
+    return isinstance(item, NftElement)
 
 
 def _neighbours(attachment: Attachment) -> Section:

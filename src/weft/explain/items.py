@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from weft.explain.explanation import Drift, Line, state_of
-from weft.firewall.layout import SETS
+from weft.firewall.layout import LAYOUTS
 from weft.names import NAMESERVER
 from weft.plan import (
     HOST,
@@ -40,6 +40,12 @@ _ELEMENTS = {
     "routed_ports6": "A published port of a routed network: the host lets packets to this port of the container pass.",
     "subnets4": "A packet from outside that is addressed to a container directly is dropped on arrival: only "
     "published ports lead in.",
+    "senders4": "What leaves the container must come from its own MAC and address, and what it says by ARP too: the "
+    "bridge drops all else. It cannot pass itself off as a neighbour, or as the gateway.",
+    "senders6": "What leaves the container must come from its own MAC and address, and what it says by neighbour "
+    "discovery too: the bridge drops all else. It cannot pass itself off as a neighbour, or as a router.",
+    "unguarded": "Its network does without the guard (anti-spoof=false): the container may send from any MAC and "
+    "address.",
     "subnets6": "A packet from outside that is addressed to a container directly is dropped on arrival: only "
     "published ports lead in.",
 }
@@ -147,7 +153,7 @@ def _route(item: Route) -> tuple[str, str]:
 
 
 def _element(item: NftElement) -> tuple[str, str]:
-    layout = SETS.get(item.name)
+    layout = LAYOUTS[item.family].get(item.name)
     kind = "map" if item.value is not None else "set"
     text = f"{kind} {item.name} has {item.text()}"
     if item.name.startswith("routed_ports"):
@@ -155,6 +161,9 @@ def _element(item: NftElement) -> tuple[str, str]:
         return f"port {port}/{proto} at the container's own address, {address}", _ELEMENTS[item.name]
     if item.value is not None and "ports" in item.name:
         return _published(item)
+    if item.name in ("senders4", "senders6"):
+        port, mac, address = item.key
+        text = f"{port} may send as {address} (MAC {mac})"
     return text, _ELEMENTS.get(item.name, f"{layout.comment.capitalize()}." if layout and layout.comment else "")
 
 

@@ -1,4 +1,4 @@
-"""The sets and maps of `table inet weft`: what their keys and values are made of.
+"""The sets and maps of the host's tables `inet weft` and `bridge weft`: what their keys and values are made of.
 
 Packets meet a fixed number of rules; everything that grows with networks, containers and ports is an element here.
 """
@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["ifname", "nf_proto", "ipv4_addr", "ipv6_addr", "inet_proto", "inet_service"]
+from weft.plan import TableFamily
+
+Kind = Literal["ifname", "nf_proto", "ether_addr", "ipv4_addr", "ipv6_addr", "inet_proto", "inet_service"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +68,11 @@ SETS: dict[str, SetLayout] = {
         comment="ports published on one address of the host",
     ),
 }
+
+BRIDGE_SETS: dict[str, SetLayout] = {
+    "senders4": SetLayout(("ifname", "ether_addr", "ipv4_addr"), comment="what may leave a port: its own addresses"),
+    "senders6": SetLayout(("ifname", "ether_addr", "ipv6_addr"), comment="what may leave a port: its own addresses"),
+    "unguarded": SetLayout(("ifname",), comment="ports of networks with anti-spoof=false"),
+}
+
+LAYOUTS: dict[TableFamily, dict[str, SetLayout]] = {"inet": SETS, "bridge": BRIDGE_SETS}

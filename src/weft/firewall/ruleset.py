@@ -1,4 +1,4 @@
-"""The host's `table inet weft`: its chains and empty sets, as nft reads them.
+"""The host's tables: their chains and empty sets, as nft reads them. Here `table inet weft`; guard.py has the other.
 
 Theory of operation. Everything is refused unless one of these holds, asked in this order in `forward`:
 the user's own rules decided; the flow is established; both ends are on one network; the packet was published
@@ -20,9 +20,10 @@ check for such packets and would defeat it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from weft.firewall.layout import SETS, SetLayout
+from weft.firewall import guard as bridge
+from weft.firewall.layout import BRIDGE_SETS, SETS, SetLayout
 from weft.names import TABLE
 
 _CHAINS = """\
@@ -91,20 +92,9 @@ _CHAINS = """\
 %(user)s	}
 """
 
-# Reports of multicast listeners and router solicitations would be flooded to every port: n joins cost n * n frames.
 _BRIDGE_TABLE = """\
 add table bridge weft
 delete table bridge weft
-"""
-
-_BRIDGE_RULES = """\
-table bridge weft {
-	chain prerouting {
-		type filter hook prerouting priority filter; policy accept;
-		iifname "wv-*" icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, \
-nd-router-solicit, mld2-listener-report } drop
-	}
-}
 """
 
 
@@ -113,13 +103,15 @@ def ruleset(
     closed: Sequence[int] = (),
     user_rules: Sequence[str] = (),
     ipv6: bool = False,
+    guard: bool = False,
     accept_mark: tuple[int, int] | None = None,
 ) -> str:
     """Text for nft: the tables with empty sets.
 
     `closed` lists the IP versions for which forwarding between interfaces that are not weft's is refused: those for
-    which weft itself turned forwarding on. `user_rules` go first in `forward`. `ipv6`: some network has it.
-    `accept_mark` is (mark, mask): packets that bear it are let through to containers.
+    which weft itself turned forwarding on. `user_rules` go first in `forward`. `ipv6`: some network has it. `guard`:
+    some network's containers are kept to their own addresses. `accept_mark` is (mark, mask): packets that bear it are
+    let through to containers.
     """
     shut = "".join(
         f'\t\tmeta nfproto ipv{version} iifname != @bridges drop comment "this host routed nothing before weft came"\n'
@@ -132,9 +124,14 @@ def ruleset(
         "marked": f'\t\toifname @bridges {marked} accept comment "accept-mark"\n' if marked else "",
         "marked_direct": f'\t\t{marked} return comment "accept-mark"\n' if marked else "",
     }
-    sets = "\n".join(_declare(name, layout) for name, layout in SETS.items())
-    table = f"table inet {TABLE} {{\n{sets}\n{chains}}}\n"
-    return table + _BRIDGE_TABLE + (_BRIDGE_RULES if ipv6 else "")
+    table = f"table inet {TABLE} {{\n{_declare_all(SETS)}\n{chains}}}\n"
+    on_bridges = bridge.chains(guard=guard, ipv6=ipv6)
+    bridge_table = f"table bridge {TABLE} {{\n{_declare_all(BRIDGE_SETS)}{on_bridges and chr(10)}{on_bridges}}}\n"
+    return table + _BRIDGE_TABLE + bridge_table
+
+
+def _declare_all(sets: Mapping[str, SetLayout]) -> str:
+    return "\n".join(_declare(name, layout) for name, layout in sets.items())
 
 
 def _declare(name: str, layout: SetLayout) -> str:

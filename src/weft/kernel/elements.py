@@ -1,4 +1,4 @@
-"""Elements of the sets and maps of the host's `table inet weft`, packed and compared by hand.
+"""Elements of the sets and maps of the host's tables `inet weft` and `bridge weft`, packed and compared by hand.
 
 How a key is packed follows from the set's layout: each part big-endian and, where there are several, filled up to
 four bytes. A subnet is two elements: where it begins, and the first address behind it, marked as an end. At the end of
@@ -15,17 +15,26 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network
 
 from weft.errors import Invalid, Unavailable, WeftError
-from weft.firewall.layout import SETS, Kind
+from weft.firewall.layout import LAYOUTS, Kind, SetLayout
 from weft.kernel import nfnetlink as nf
 from weft.kernel.listing import Found, list_elements, parse_elements
 from weft.kernel.netlink import NLM_F_CREATE, Failure, Netlink, Request, attr, be32, nest, text
 from weft.kernel.refusal import all_of, refusal
 from weft.names import TABLE
-from weft.plan import Atom, NftElement
+from weft.plan import Atom, Mac, NftElement, TableFamily
 
 _PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
-_FAMILIES = {"ipv4": 2, "ipv6": 10}
-_SIZES = {"ifname": 16, "nf_proto": 1, "ipv4_addr": 4, "ipv6_addr": 16, "inet_proto": 1, "inet_service": 2}
+_PROTO_FAMILIES = {"ipv4": 2, "ipv6": 10}
+_FAMILIES: dict[TableFamily, int] = {"inet": nf.INET, "bridge": nf.BRIDGE}
+_SIZES = {
+    "ifname": 16,
+    "nf_proto": 1,
+    "ether_addr": 6,
+    "ipv4_addr": 4,
+    "ipv6_addr": 16,
+    "inet_proto": 1,
+    "inet_service": 2,
+}
 _KEY_END = 10
 _FEW = 32
 """Up to so many elements of a set are asked for singly, more by listing the set."""
@@ -61,21 +70,19 @@ def remove(socket: Netlink, elements: Sequence[NftElement]) -> list[WeftError]:
 
 def missing(socket: Netlink, elements: Iterable[NftElement]) -> set[NftElement]:
     """Those that are not there, or lead elsewhere. One question per set, or per element where they are few."""
-    by_set: dict[str, list[NftElement]] = defaultdict(list)
+    by_set: dict[tuple[TableFamily, str], list[NftElement]] = defaultdict(list)
     for element in elements:
-        by_set[element.name].append(element)
+        by_set[element.family, element.name].append(element)
     absent: set[NftElement] = set()
-    for name, wanted in by_set.items():
-        ask = _absent_singly if len(wanted) <= _FEW and not SETS[name].interval else _absent_by_list
+    for wanted in by_set.values():
+        ask = _absent_singly if len(wanted) <= _FEW and not layout_of(wanted[0]).interval else _absent_by_list
         absent.update(ask(socket, wanted))
     return absent
 
 
 def encode(element: NftElement) -> tuple[Found, ...]:
     """What the kernel shall hold for an element: one, or the two ends of an interval."""
-    layout = SETS.get(element.name)
-    if layout is None:
-        raise Invalid(f"the firewall has no set {element.name!r}")
+    layout = layout_of(element)
     *before, subnet = element.key
     if layout.interval and isinstance(subnet, IPv4Network | IPv6Network):
         if before:
@@ -88,6 +95,19 @@ def encode(element: NftElement) -> tuple[Found, ...]:
         return (first, Found((subnet.broadcast_address + 1).packed, b"", end=True))
     value = b"" if element.value is None or layout.value is None else _concatenate(layout.value, element.value)
     return (Found(_concatenate(layout.key, element.key), value, end=False),)
+
+
+def layout_of(element: NftElement) -> SetLayout:
+    """Raises Invalid if there is no such set."""
+    layout = LAYOUTS[element.family].get(element.name)
+    if layout is None:
+        raise Invalid(f"the firewall has no set {element.name!r}")
+    return layout
+
+
+def list_set(socket: Netlink, family: TableFamily, name: str) -> list[Found]:
+    """The elements of a set or map of ours. Raises OSError (ENOENT) if there is no such set."""
+    return list_elements(socket, name, TABLE, _FAMILIES[family])
 
 
 def _concatenate(kinds: tuple[Kind, ...], atoms: tuple[Atom, ...]) -> bytes:
@@ -106,9 +126,11 @@ def _atom(kind: Kind, atom: Atom) -> bytes:
     if kind == "inet_proto" and isinstance(atom, str):
         return bytes((_PROTOCOLS[atom],))
     if kind == "nf_proto" and isinstance(atom, str):
-        return bytes((_FAMILIES[atom],))
+        return bytes((_PROTO_FAMILIES[atom],))
     if kind == "ifname" and isinstance(atom, str):
         return atom.encode().ljust(16, b"\0")
+    if kind == "ether_addr" and isinstance(atom, Mac):
+        return bytes.fromhex(atom.replace(":", ""))
     raw = getattr(atom, "packed", b"")
     if not isinstance(raw, bytes) or len(raw) != _SIZES[kind]:
         raise Invalid(f"{atom!r} is no {kind}")
@@ -123,7 +145,7 @@ def _place(name: str) -> bytes:
 def _request(kind: int, element: NftElement) -> Request:
     listed = b"".join(_pack(found, with_data=kind == nf.NEWSETELEM) for found in encode(element))
     flags = NLM_F_CREATE if kind == nf.NEWSETELEM else 0
-    return nf.request(kind, _place(element.name), nest(3, listed), flags=flags)
+    return nf.request(kind, _place(element.name), nest(3, listed), family=_FAMILIES[element.family], flags=flags)
 
 
 def _pack(found: Found, *, with_data: bool) -> bytes:
@@ -147,7 +169,7 @@ def _absent_singly(socket: Netlink, wanted: list[NftElement]) -> list[NftElement
 
 def _absent_by_list(socket: Netlink, wanted: list[NftElement]) -> list[NftElement]:
     try:
-        there = set(list_elements(socket, wanted[0].name, TABLE))
+        there = set(list_set(socket, wanted[0].family, wanted[0].name))
     except OSError as error:
         if error.errno != errno.ENOENT:
             raise refusal(error.errno or 0, f"list {wanted[0].name}", os.strerror(error.errno or 0)) from error
@@ -158,6 +180,8 @@ def _absent_by_list(socket: Netlink, wanted: list[NftElement]) -> list[NftElemen
 def _refused(element: NftElement, failure: Failure) -> WeftError:
     if failure.errno == errno.ENOENT:
         return Unavailable(
-            f"table inet {TABLE} (set {element.name}) is gone from the host; it has to be put back first"
+            f"table {element.family} {TABLE} (set {element.name}) is gone from the host; it has to be put back first"
         )
-    return refusal(failure.errno, f"add {element.text()} to {element.name} of table inet {TABLE}", failure.text)
+    return refusal(
+        failure.errno, f"add {element.text()} to {element.name} of table {element.family} {TABLE}", failure.text
+    )

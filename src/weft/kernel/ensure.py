@@ -306,7 +306,7 @@ class Ensure:
             return False
         if not is_ours(item.name) and found.group != LINK_GROUP and found.mac != item.mac:
             return False  # somebody else's: a name that the user chose says nothing
-        if (found.mac, found.mtu, found.group) != (item.mac, item.mtu, LINK_GROUP):
+        if (found.mac, found.mtu, found.group) != (item.mac, item.mtu, LINK_GROUP) or found.learns_linklocal:
             self._send(self._visit.host.rtnl, [Step(links.change_bridge(item.name, item.mac, item.mtu), item)])
         return True
 

@@ -28,7 +28,12 @@ _REWRITE = """table inet t {
 	chain c { type filter hook output priority raw; udp dport 53 udp dport set 40053 notrack; }
 }"""
 _ON_BRIDGES = """table bridge t {
-	chain c { type filter hook prerouting priority 0; iifname "x" icmpv6 type nd-router-solicit drop; }
+	set s { type ifname . ether_addr . ipv4_addr; }
+	chain c {
+		type filter hook prerouting priority 0;
+		iifname . ether saddr . ip saddr @s accept
+		ip6 saddr set @th,64,128 drop
+	}
 }"""
 
 
@@ -40,7 +45,7 @@ def probe() -> tuple[Feature, ...]:
         _feature("nftables", "nf_tables", _load(_FILTER)),
         _feature("NAT by maps", "nft_chain_nat", _load(_NAT)),
         _feature("rewriting without connection tracking", "nft_ct", _load(_REWRITE)),
-        _feature("filters on bridges", "nf_tables_bridge", _load(_ON_BRIDGES), needed=False),
+        _feature("filters on bridges", "nf_tables_bridge", _load(_ON_BRIDGES)),
     )
 
 

@@ -7,15 +7,14 @@ from collections.abc import Iterable
 
 from weft.kernel import elements as elements_of
 from weft.kernel import nfnetlink as nf
-from weft.kernel.listing import Found, Listing, list_elements, list_table
+from weft.kernel.listing import Found, Listing, list_table
 from weft.kernel.netlink import Netlink
 from weft.kernel.netns import Namespaces
 from weft.kernel.nft import Nft
 from weft.names import TABLE
-from weft.plan import NftElement
+from weft.plan import NftElement, TableFamily
 
-Tables = tuple[Listing, Listing]
-"""Of the families inet and bridge."""
+Tables = dict[TableFamily, Listing]
 
 
 class Firewall:
@@ -43,7 +42,7 @@ class Firewall:
         if right is None:
             right = self._namespaces.scratch(lambda: self._load_apart(ruleset))
             self._right = {ruleset: right}
-        return self._tables(self._socket) == right and self._holds(right[0], elements)
+        return self._tables(self._socket) == right and self._holds(right, elements)
 
     def text(self) -> str:
         """The table as `nft list` prints it."""
@@ -65,25 +64,28 @@ class Firewall:
             socket.close()
 
     def _tables(self, socket: Netlink) -> Tables:
-        return list_table(socket, nf.INET, TABLE), list_table(socket, nf.BRIDGE, TABLE)
+        return {"inet": list_table(socket, nf.INET, TABLE), "bridge": list_table(socket, nf.BRIDGE, TABLE)}
 
-    def _holds(self, inet: Listing, elements: Iterable[NftElement]) -> bool:
-        wanted: dict[str, set[Found]] = defaultdict(set)
+    def _holds(self, tables: Tables, elements: Iterable[NftElement]) -> bool:
+        wanted: dict[tuple[TableFamily, str], set[Found]] = defaultdict(set)
         for element in elements:
-            wanted[element.name].update(elements_of.encode(element))
+            wanted[element.family, element.name].update(elements_of.encode(element))
+        sets = [(family, name) for family, listing in tables.items() for name in listing.named_sets()]
         try:
-            return all(_present(self._socket, name) == wanted[name] for name in inet.named_sets())
+            return all(_present(self._socket, *place) == wanted[place] for place in sets)
         except OSError:
             return False
 
 
-def _present(socket: Netlink, name: str) -> set[Found]:
+def _present(socket: Netlink, family: TableFamily, name: str) -> set[Found]:
     # Into an empty set of subnets nft also puts the end of "nothing before the first": it means nothing.
-    return {found for found in list_elements(socket, name, TABLE) if not (found.end and not any(found.key))}
+    return {found for found in elements_of.list_set(socket, family, name) if not (found.end and not any(found.key))}
 
 
 def _add_all(elements: Iterable[NftElement]) -> str:
-    by_set: dict[str, list[str]] = defaultdict(list)
+    by_set: dict[tuple[TableFamily, str], list[str]] = defaultdict(list)
     for element in elements:
-        by_set[element.name].append(element.text())
-    return "".join(f"add element inet {TABLE} {name} {{ {', '.join(texts)} }}\n" for name, texts in by_set.items())
+        by_set[element.family, element.name].append(element.text())
+    return "".join(
+        f"add element {family} {TABLE} {name} {{ {', '.join(texts)} }}\n" for (family, name), texts in by_set.items()
+    )

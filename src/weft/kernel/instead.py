@@ -7,11 +7,9 @@ from ipaddress import ip_address
 from typing import Protocol, TypeVar
 
 from weft.errors import WeftError
-from weft.firewall.layout import SETS
 from weft.kernel import addresses, elements, links, nfnetlink, sandbox_table, sysctl
 from weft.kernel.inside import Inside, link_in, open_rtnl
-from weft.kernel.listing import list_elements
-from weft.names import LINK_GROUP, TABLE
+from weft.names import LINK_GROUP
 from weft.plan import (
     HOST,
     Address,
@@ -98,6 +96,7 @@ def _bridge(item: Bridge, within: Within) -> str:
         (link.mac != item.mac, f"MAC {link.mac}"),
         (link.mtu != item.mtu, f"MTU {link.mtu}"),
         (link.group != LINK_GROUP, f"group {link.group}"),
+        (link.learns_linklocal, "it learns from frames that no rule sees"),
     )
 
 
@@ -174,10 +173,10 @@ def _element(item: NftElement) -> str:
     key = elements.encode(item)[0].key
     socket = nfnetlink.open_socket()
     try:
-        data = next((e.data for e in list_elements(socket, item.name, TABLE) if e.key == key), b"")
+        data = next((e.data for e in elements.list_set(socket, item.family, item.name) if e.key == key), b"")
     finally:
         socket.close()
-    layout = SETS[item.name].value
+    layout = elements.layout_of(item).value
     if not data or layout is None or not layout[0].endswith("_addr"):
         return ""
     size = 4 if layout[0] == "ipv4_addr" else 16

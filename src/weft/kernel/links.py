@@ -64,6 +64,8 @@ _INFO_SLAVE_KIND = 4
 _INFO_SLAVE_DATA = 5
 _VETH_INFO_PEER = 1
 _BR_MCAST_SNOOPING = 23
+_BR_MULTI_BOOLOPT = 46
+_NO_LINKLOCAL_LEARN = 1
 _BRPORT_STATE = 1
 _BRPORT_ISOLATED = 33
 _INET6_ADDR_GEN_MODE = 8
@@ -81,7 +83,10 @@ _OURS = u32(_IFLA_GROUP, LINK_GROUP)
 # The kernel would give each end a queue per processor; one is enough for a pair without hardware.
 _ONE_QUEUE = u32(_IFLA_NUM_TX_QUEUES, 1) + u32(_IFLA_NUM_RX_QUEUES, 1)
 _NO_ADDRESS_OF_ITS_OWN = nest(_IFLA_AF_SPEC, nest(socket.AF_INET6, u8(_INET6_ADDR_GEN_MODE, _ADDR_GEN_NONE)))
-_IS_BRIDGE = text(_INFO_KIND, "bridge") + nest(_INFO_DATA, u8(_BR_MCAST_SNOOPING, 0))
+_QUIET = u8(_BR_MCAST_SNOOPING, 0) + attr(
+    _BR_MULTI_BOOLOPT, struct.pack("=II", _NO_LINKLOCAL_LEARN, _NO_LINKLOCAL_LEARN)
+)
+_IS_BRIDGE = text(_INFO_KIND, "bridge") + nest(_INFO_DATA, _QUIET)
 _IS_VETH = text(_INFO_KIND, "veth")
 _IS_PORT = text(_INFO_SLAVE_KIND, "bridge")
 _ISOLATED = (u8(_BRPORT_ISOLATED, 0), u8(_BRPORT_ISOLATED, 1))
@@ -247,6 +252,8 @@ class Link:
     """The index of a veth's other end."""
     nsid: int
     """The namespace of the other end as a number of the link's own; -1 if it is the same namespace."""
+    learns_linklocal: bool
+    """A bridge takes frames to 01:80:c2:00:00:0x for a sign of where a MAC is."""
     port_state: int | None
     """As a bridge's port; None if it is none."""
     isolated: bool
@@ -263,13 +270,14 @@ def parse(message: Message) -> Link:
     _, _, index, flags, _ = _IFINFO.unpack_from(message.body)
     attrs = attribute_map(message.body, _IFINFO.size)
     info = attribute_map(attrs.get(_IFLA_LINKINFO, b""))
+    kind = zero_terminated(info.get(_INFO_KIND, b""))
     port: dict[int, bytes] = {}
     if info.get(_INFO_SLAVE_KIND, b"").startswith(b"bridge"):
         port = attribute_map(info.get(_INFO_SLAVE_DATA, b""))
     return Link(
         index=index,
         name=zero_terminated(attrs.get(_IFLA_IFNAME, b"")),
-        kind=zero_terminated(info.get(_INFO_KIND, b"")),
+        kind=kind,
         mac=attrs.get(_IFLA_ADDRESS, b"").hex(":"),
         mtu=_number(attrs.get(_IFLA_MTU)),
         group=_number(attrs.get(_IFLA_GROUP)),
@@ -277,9 +285,15 @@ def parse(message: Message) -> Link:
         up=bool(flags & IFF_UP),
         peer=_number(attrs.get(_IFLA_LINK)),
         nsid=_signed(attrs.get(_IFLA_LINK_NETNSID)),
+        learns_linklocal=_learns_linklocal(info.get(_INFO_DATA, b"")) if kind == "bridge" else False,
         port_state=port[_BRPORT_STATE][0] if _BRPORT_STATE in port else None,
         isolated=port.get(_BRPORT_ISOLATED, b"\0")[0] == 1,
     )
+
+
+def _learns_linklocal(bridge: bytes) -> bool:
+    options, _ = struct.unpack("=II", attribute_map(bridge).get(_BR_MULTI_BOOLOPT, bytes(8)))
+    return not options & _NO_LINKLOCAL_LEARN
 
 
 def parse_nsid(message: Message) -> int:

@@ -85,7 +85,7 @@ class Missing:
             return False
         if item.borrowed:
             return True
-        return (found.mac, found.mtu, found.group) == (item.mac, item.mtu, LINK_GROUP)
+        return not found.learns_linklocal and (found.mac, found.mtu, found.group) == (item.mac, item.mtu, LINK_GROUP)
 
     def _veth(self, item: Veth) -> bool:
         there = self._visit.try_enter(item.netns)

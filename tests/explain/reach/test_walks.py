@@ -120,7 +120,14 @@ def test_frames_are_none_of_a_forwarding_chains_business_unless_the_kernel_shows
 
 
 def of_interface(plan: Plan, ifname: str) -> Iterable[Item]:
-    return (i for i in plan if ifname in (getattr(i, "peer", ""), getattr(i, "link", "")) or isinstance(i, Netns))
+    port = next(i.name for i in plan if isinstance(i, Veth) and i.peer == ifname)
+    return (
+        i
+        for i in plan
+        if ifname in (getattr(i, "peer", ""), getattr(i, "link", ""))
+        or isinstance(i, Netns)
+        or (isinstance(i, NftElement) and i.key[0] == port)
+    )
 
 
 OF_THE_WAY = [
@@ -137,6 +144,32 @@ def test_whatever_of_the_way_the_kernel_lacks_is_found(item: Item):
     [step] = [step for step in found.steps if step.holds == "no"]
     assert "is not connected to network back as it should be" in step.text
     assert step.mend == ("weft doctor --fix",)
+
+
+def drifting(kind: type[Item]) -> str:
+    """What is said when something of this kind is not as it should be at the source."""
+    item = next(i for i in of_interface(WEB.plan, "eth1") if isinstance(i, kind))
+    [step] = [step for step in walk(to_db(drift={item: "something else"})).steps if step.holds == "no"]
+    return step.why
+
+
+@pytest.mark.parametrize("kind", [Veth, Address])
+def test_whoever_changed_what_it_is_called_inside_is_told_of_the_guard(kind: type[Item]):
+    """Its MAC, that is, or its address."""
+    assert "changed inside: the bridge drops what web sends from any other" in drifting(kind)
+
+
+def test_who_may_send_nothing_is_told_so():
+    assert "Without that the bridge drops what web sends." in drifting(NftElement)
+
+
+def test_the_guard_is_not_blamed_where_there_is_none():
+    open_plan = tuple(i for i in WEB.plan if not (isinstance(i, NftElement) and i.family == "bridge"))
+    pair = next(i for i in open_plan if isinstance(i, Veth) and i.peer == "eth1")
+    [step] = [
+        s for s in walk(to_db(source=replace(WEB, plan=open_plan), drift={pair: "MAC x"})).steps if s.holds == "no"
+    ]
+    assert "drops" not in step.why
 
 
 def test_what_is_not_of_the_way_does_not_matter():

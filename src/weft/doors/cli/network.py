@@ -139,7 +139,7 @@ COMMANDS = (
             Flag(
                 "-o --opt",
                 "KEY=VALUE",
-                "An option of the driver: mtu, icc, masquerade, uplink, vlan, ndp-proxy, …",
+                "An option of the driver: mtu, icc, masquerade, gateway-mode, anti-spoof, uplink, …",
                 repeat=True,
             ),
             Flag("-l --label", "KEY=VALUE", "A label", repeat=True),

@@ -8,6 +8,7 @@ from weft.explain.health.firewalls import in_the_way, shut_chains
 from weft.explain.items import wording
 from weft.explain.reach.facts import Listener, Party, ReachFacts, Step
 from weft.model import Endpoint, IPAddress, Network
+from weft.names import veth
 from weft.plan import Address, Bridge, Item, Netns, NftElement, Plan, Route, Veth
 
 FIX = ("weft doctor --fix",)
@@ -56,7 +57,8 @@ def interface(party: Party, endpoint: Endpoint, network: Network, facts: ReachFa
     items += [item for item in facts.network_plans[network.id] if isinstance(item, Bridge)]
     wrong = [item for item in items if item in facts.drift]
     if wrong:
-        return lacking(f"{party.name} is not connected to network {network.name} as it should be", wrong, facts)
+        text = f"{party.name} is not connected to network {network.name} as it should be"
+        return lacking(text, wrong, facts, more=_guarded(party, endpoint, wrong))
     shown = " and ".join(str(address.ip) for address in endpoint.addresses)
     return Step(
         holds="yes", text=f"{party.name} has {endpoint.ifname} with {shown} on network {network.name}, and it is up"
@@ -67,8 +69,20 @@ def _of_interface(item: Item, endpoint: Endpoint) -> bool:
     match item:
         case Veth(peer=link) | Address(link=link):
             return link == endpoint.ifname
+        case NftElement(family="bridge", key=(port, *_)):
+            return port == veth(endpoint.id)
         case _:
             return isinstance(item, Netns)
+
+
+def _guarded(party: Party, endpoint: Endpoint, wrong: Sequence[Item]) -> str:
+    """What the guard on the bridge makes of it, if there is one."""
+    own = [i for i in party.plan if isinstance(i, NftElement) and i.family == "bridge" and _of_interface(i, endpoint)]
+    if any(item in wrong for item in own):
+        return f" Without that the bridge drops what {party.name} sends."
+    if not own or own[0].name == "unguarded" or not any(isinstance(item, Veth | Address) for item in wrong):
+        return ""
+    return f" If it was changed inside: the bridge drops what {party.name} sends from any other MAC or address."
 
 
 def default_route(party: Party, version: int, facts: ReachFacts) -> Step:
@@ -178,9 +192,9 @@ def inner_firewall(facts: ReachFacts) -> Iterator[Step]:
         )
 
 
-def lacking(text: str, wrong: Sequence[Item], facts: ReachFacts) -> Step:
+def lacking(text: str, wrong: Sequence[Item], facts: ReachFacts, *, more: str = "") -> Step:
     shown = "; ".join(f"{wording(i)[0]} ({facts.drift[i] or 'missing'})" for i in wrong[:3])
-    return Step(holds="no", text=text, why=f"The kernel does not hold: {shown}.", mend=FIX)
+    return Step(holds="no", text=text, why=f"The kernel does not hold: {shown}.{more}", mend=FIX)
 
 
 def elements(plan: Plan, *names: str) -> list[Item]:
