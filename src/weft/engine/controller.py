@@ -24,7 +24,7 @@ from weft.engine.owners import Owners
 from weft.engine.parts import Parts
 from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec
 from weft.engine.through import go_through
-from weft.errors import Conflict, Invalid, NotFound
+from weft.errors import Conflict, NotFound
 from weft.model import Endpoint, Exit, Network, Origin, Sandbox
 from weft.plan import Netns, Plan, superseded
 
@@ -329,20 +329,11 @@ class Controller:
         )
         endpoints = [] if stack or stacks.names_no_network(spec) else self._wanted_endpoints(spec, sandbox)
         ports = wanted.wanted_ports(spec.ports, records, parts.ports, parts.config) if spec.ports else ()
-        if ports and plans.targets(endpoints, records.networks) == (None, None):
-            first = f"{ports[0].container_port}/{ports[0].proto}"
-            raise Invalid(f"cannot publish {first}: {self._why_unpublished(name, endpoints)}")
         extra = wanted.extra_hosts(spec, endpoints, records.networks) if spec.extra_hosts else ()
-        return replace(sandbox, ports=ports, extra_hosts=extra), endpoints
-
-    def _why_unpublished(self, name: str, endpoints: Sequence[Endpoint]) -> str:
-        networks = [self._records.networks[endpoint.network] for endpoint in endpoints]
-        if not networks:
-            return f"container {name!r} is on no network"
-        if all(network.internal for network in networks):
-            return f"every network of container {name!r} is internal"
-        shown = ", ".join(f"{network.name!r} ({network.driver})" for network in networks)
-        return f"this host leads no ports to container {name!r} on {shown}; a bridge network would"
+        sandbox = replace(sandbox, ports=ports, extra_hosts=extra)
+        if ports:
+            wanted.check_publishable(sandbox, endpoints, records.networks)
+        return sandbox, endpoints
 
     def _wanted_endpoints(self, spec: ContainerSpec, sandbox: Sandbox) -> list[Endpoint]:
         endpoints: list[Endpoint] = []

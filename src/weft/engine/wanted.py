@@ -325,6 +325,22 @@ def _check_free(binding: PortBinding, others: Sequence[PortBinding], records: Re
         raise Conflict(f"{port} is already published by container {publisher.name!r}")
 
 
+def check_publishable(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: plans.Networks) -> None:
+    """Raises Invalid if this host leads no ports to the sandbox."""
+    if plans.targets(endpoints, networks) != (None, None):
+        return
+    first, name = f"{sandbox.ports[0].container_port}/{sandbox.ports[0].proto}", sandbox.name
+    on = [networks[endpoint.network] for endpoint in endpoints]
+    if not on:
+        why = f"container {name!r} is on no network"
+    elif all(network.internal for network in on):
+        why = f"every network of container {name!r} is internal"
+    else:
+        shown = ", ".join(f"{network.name!r} ({network.driver})" for network in on)
+        why = f"this host leads no ports to container {name!r} on {shown}; a bridge network would"
+    raise Invalid(f"cannot publish {first}: {why}")
+
+
 # Attached namespaces
 
 

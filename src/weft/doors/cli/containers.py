@@ -1,4 +1,4 @@
-"""Commands about containers that are there: ps, inspect, logs, stop, kill, wait, rename, rm, port."""
+"""Commands about containers that are there: ps, inspect, logs, stop, kill, wait, rename, rm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from weft.doors.cli.options import read_signal, read_time
 from weft.doors.cli.output import (
     ago,
     endpoint_text,
-    host_text,
     labels_text,
     matches,
     ports_text,
@@ -158,25 +157,6 @@ def rm(options: Options, session: Session) -> int:
     return each(options.operands, "removing", lambda ref: remove(ref, force=force), session)
 
 
-def port(options: Options, session: Session) -> int:
-    ref, *wanted = options.operands
-    container = session.client.containers.get(ref)
-    number, _, proto = wanted[0].partition("/") if wanted else ("", "", "")
-    found = [
-        port
-        for port in container.ports
-        if not wanted or (str(port.container_port) == number and port.proto == (proto or "tcp"))
-    ]
-    if wanted and not found:
-        raise NotFound(f"container {container.name!r} publishes no port {number}/{proto or 'tcp'}")
-    for each_port in found:
-        hosts = ["0.0.0.0:", "[::]:"] if each_port.host_ip is None else [host_text(each_port.host_ip)]
-        for host in hosts:
-            inside = "" if wanted else f"{each_port.container_port}/{each_port.proto} -> "
-            session.print(f"{inside}{host}{each_port.host_port}")
-    return 0
-
-
 COMMANDS = (
     Command(
         "ps",
@@ -288,15 +268,5 @@ addresses and connections stay.""",
 Takes them off their networks; addresses, names and ports are free again. For a container that something else made,
 its process and namespace stay.""",
         examples=(("whatever it does", "weft rm -f db"),),
-    ),
-    Command(
-        "port",
-        "Show a container's published ports",
-        port,
-        operands="CONTAINER [PORT[/PROTO]]",
-        least=1,
-        most=2,
-        completes=("container",),
-        examples=(("where port 80 is to be found", "curl http://$(weft port web 80 | head -1)"),),
     ),
 )
