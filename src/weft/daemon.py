@@ -31,6 +31,7 @@ from weft.engine.explain import Explainer
 from weft.engine.farewells import Farewells
 from weft.engine.gate import Gate
 from weft.engine.parts import Parts
+from weft.engine.publishing import Publishing
 from weft.engine.reach import Ways
 from weft.engine.state import Records
 from weft.engine.wanted import check_settings
@@ -55,6 +56,7 @@ from weft.serve.docker import docker_routes
 from weft.serve.docker.app import DockerApi
 from weft.serve.http import Server, listen, listen_tcp, mutual_tls
 from weft.serve.native import PREFIX, Native
+from weft.serve.ports import Ports
 from weft.serve.routes import Table
 from weft.settings import load_config
 from weft.store.sqlite import SqliteStore
@@ -85,6 +87,7 @@ class Daemon:
     runtime: ShimRuntime
     ports: RelayedPorts
     diagnose: Diagnose
+    publishing: Publishing
 
 
 def build(config: Config, wrap: Callable[[Parts], Parts] = lambda parts: parts) -> Daemon:
@@ -142,6 +145,7 @@ def build(config: Config, wrap: Callable[[Parts], Parts] = lambda parts: parts) 
             Ways(parts, gate, look),
             worker,
         ),
+        publishing=Publishing(parts, farewells),
     )
 
 
@@ -149,7 +153,8 @@ async def run(daemon: Daemon) -> None:
     """Until SIGTERM or SIGINT."""
     begun = time.monotonic()
     loop = asyncio.get_running_loop()
-    native = Native(daemon.controller, daemon.parts, daemon.worker, daemon.diagnose.routes())
+    more = (*daemon.diagnose.routes(), *Ports(daemon.publishing, daemon.worker).routes())
+    native = Native(daemon.controller, daemon.parts, daemon.worker, more)
     patience = Patience()
     docker = DockerApi(docker_routes(daemon.controller, daemon.parts, daemon.worker), patience)
     app = App(prefix=PREFIX, routes=Table(native.routes()), others=docker, patience=patience)

@@ -88,6 +88,36 @@ def _connect(weftd: Mortal, name: str, **options: object) -> None:
         weftd.client.networks.connect(name, "web", **options)
 
 
+def _ports(weftd: Mortal) -> set[int]:
+    return {port.host_port for port in weftd.client.containers.get("job").ports}
+
+
+def _unpublish(weftd: Mortal) -> None:
+    _rerun(weftd)
+    with suppress(NotFound):
+        weftd.client.containers.unpublish("job", [81])
+
+
+def _publish(weftd: Mortal) -> None:
+    _rerun(weftd)
+    if 8085 not in _ports(weftd):
+        weftd.client.containers.publish("job", [Publish(81, 8085)])
+
+
+def _share(weftd: Mortal) -> None:
+    weftd.client.containers.run(["sleep", "600"], name="aside", networks=["container:job"])
+
+
+def _unshare(weftd: Mortal) -> None:
+    _rerun(weftd)
+    _without(lambda name: weftd.client.containers.remove(name, force=True), "aside")
+
+
+def _reshare(weftd: Mortal) -> None:
+    _unshare(weftd)
+    _share(weftd)
+
+
 CASES = {
     "network create": UseCase(
         request=lambda w: w.client.networks.create("fresh", ipv6=True),
@@ -123,6 +153,26 @@ CASES = {
         request=lambda w: w.client.containers.rename("job", "done"),
         happened=lambda w: _has_container(w, "done") and not _has_container(w, "job"),
         prepare=_rename_back,
+    ),
+    "publish": UseCase(
+        request=lambda w: w.client.containers.publish("job", [Publish(81, 8085)]),
+        happened=lambda w: 8085 in _ports(w),
+        prepare=_unpublish,
+    ),
+    "unpublish": UseCase(
+        request=lambda w: w.client.containers.unpublish("job", [81]),
+        happened=lambda w: 8085 not in _ports(w),
+        prepare=_publish,
+    ),
+    "share": UseCase(
+        request=_share,
+        happened=lambda w: _has_container(w, "aside"),
+        prepare=_unshare,
+    ),
+    "rm of one that is shared": UseCase(
+        request=lambda w: w.client.containers.remove("job", force=True),
+        happened=lambda w: not _has_container(w, "job"),
+        prepare=_reshare,
     ),
     "connect": UseCase(
         request=lambda w: w.client.networks.connect("back", "web", gw_priority=5),

@@ -6,7 +6,7 @@ it will do.
 
 from __future__ import annotations
 
-from weft.client.answers import Answer, Container, Endpoint, Interface, Network
+from weft.client.answers import Answer, Container, Endpoint, Interface, Network, Port
 from weft.client.requests import document
 from weft.client.wire import Wire, quote
 
@@ -220,6 +220,24 @@ class Containers:
     def rename(self, container: str | Container, name: str) -> Container:
         """Neighbours find it by the new name from then on."""
         return Container(self._wire.call("POST", f"/containers/{_ref(container)}/rename", {"name": name}))
+
+    def publish(
+        self, container: str | Container, ports: Sequence[int | Publish | Mapping[str, object]]
+    ) -> tuple[Port, ...]:
+        """Publish more ports of a container that is there already, all or none; those that were added."""
+        body = {"ports": [document("ports", port, "container_port", int) for port in ports]}
+        return tuple(Port(d) for d in self._wire.call("POST", f"/containers/{_ref(container)}/ports/publish", body))
+
+    def unpublish(
+        self, container: str | Container, ports: Sequence[int | Mapping[str, object]] | None = None
+    ) -> tuple[Port, ...]:
+        """Take published ports back, all if none are named; those that went. Connections through them end.
+
+        A port is named by its number in the container, or by a document with container_port, proto, host_ip, host_port.
+        """
+        chosen = None if ports is None else [document("ports", port, "container_port", int) for port in ports]
+        body = {} if chosen is None else {"ports": chosen}
+        return tuple(Port(d) for d in self._wire.call("POST", f"/containers/{_ref(container)}/ports/unpublish", body))
 
     def stats(self, container: str | Container) -> tuple[Interface, ...]:
         answer = self._wire.call("GET", f"/containers/{_ref(container)}/stats")

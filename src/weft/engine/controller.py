@@ -26,8 +26,8 @@ from weft.engine.owners import Owners
 from weft.engine.parts import Parts
 from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec
 from weft.engine.through import go_through
-from weft.errors import Conflict, Invalid, NotFound
-from weft.model import Endpoint, Exit, Network, Origin, PortBinding, Sandbox
+from weft.errors import Conflict, NotFound
+from weft.model import Endpoint, Exit, Network, Origin, Sandbox
 from weft.plan import Netns, Plan, superseded
 
 _log = logging.getLogger("weft.engine")
@@ -346,29 +346,9 @@ class Controller:
             created=parts.clock.time(),
         )
         endpoints = [] if stack or stacks.names_no_network(spec) else self._wanted_endpoints(spec, sandbox)
-        ports = self._wanted_ports(spec, name, endpoints) if spec.ports else ()
+        ports = wanted_ports.ports_of(sandbox, spec.ports, endpoints, records, parts.ports, parts.config)
         extra = wanted.extra_hosts(spec, endpoints, records.networks) if spec.extra_hosts else ()
         return replace(sandbox, ports=ports, extra_hosts=extra), endpoints
-
-    def _wanted_ports(self, spec: ContainerSpec, name: str, endpoints: Sequence[Endpoint]) -> tuple[PortBinding, ...]:
-        parts, networks = self._parts, self._records.networks
-        default = wanted_ports.host_binding(endpoints, networks, parts.config)
-        ports = wanted_ports.wanted_ports(spec.ports, parts.ports, default)
-        if plans.targets(endpoints, networks) == (None, None) and not plans.routed_targets(endpoints, networks):
-            first = f"{ports[0].container_port}/{ports[0].proto}"
-            raise Invalid(f"cannot publish {first}: {self._why_unpublished(name, endpoints)}")
-        if plans.holds_ports(endpoints, networks):
-            wanted_ports.check_ports_free(ports, self._records)
-        return ports
-
-    def _why_unpublished(self, name: str, endpoints: Sequence[Endpoint]) -> str:
-        networks = [self._records.networks[endpoint.network] for endpoint in endpoints]
-        if not networks:
-            return f"container {name!r} is on no network"
-        if all(network.internal for network in networks):
-            return f"every network of container {name!r} is internal"
-        shown = ", ".join(f"{network.name!r} ({network.driver})" for network in networks)
-        return f"this host leads no ports to container {name!r} on {shown}; a bridge network would"
 
     def _wanted_endpoints(self, spec: ContainerSpec, sandbox: Sandbox) -> list[Endpoint]:
         endpoints: list[Endpoint] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from weft.model import IPAddress, IPNetwork, Process, Proto, StaticRoute
+from weft.model import IPAddress, IPNetwork, PortBinding, Process, Proto, StaticRoute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,28 @@ class PortSpec:
     """None: an ephemeral one."""
     host_port_end: int | None = None
     """With a single container port: the first free one of the range."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortChoice:
+    """Which published ports of a container are meant; what is None may be anything."""
+
+    proto: Proto = Proto.TCP
+    container_port: int
+    host_ip: IPAddress | None = None
+    host_port: int | None = None
+
+    def matches(self, port: PortBinding) -> bool:
+        return (
+            (self.proto, self.container_port) == (port.proto, port.container_port)
+            and self.host_ip in (None, port.host_ip)
+            and self.host_port in (None, port.host_port)
+        )
+
+    def __str__(self) -> str:
+        where = "" if self.host_ip is None else f"{self.host_ip} "
+        host = "" if self.host_port is None else f"{self.host_port}->"
+        return f"{where}{host}{self.container_port}/{self.proto}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

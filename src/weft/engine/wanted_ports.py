@@ -11,7 +11,41 @@ from weft.engine.needs import HostPorts
 from weft.engine.specs import PortSpec
 from weft.engine.state import Records
 from weft.errors import Conflict, Invalid
-from weft.model import Endpoint, IPAddress, PortBinding
+from weft.model import Endpoint, IPAddress, PortBinding, Sandbox
+
+
+def ports_of(
+    sandbox: Sandbox,
+    specs: Sequence[PortSpec],
+    endpoints: Sequence[Endpoint],
+    records: Records,
+    ports: HostPorts,
+    config: Config,
+) -> tuple[PortBinding, ...]:
+    """What the ports asked for become on a sandbox with these endpoints.
+
+    Raises Invalid (nothing leads there), Conflict (asked for twice, another container's) or Exhausted.
+    """
+    if not specs:
+        return ()
+    networks = records.networks
+    found = wanted_ports(specs, ports, host_binding(endpoints, networks, config))
+    if plans.targets(endpoints, networks) == (None, None) and not plans.routed_targets(endpoints, networks):
+        first = f"{found[0].container_port}/{found[0].proto}"
+        raise Invalid(f"cannot publish {first}: {_why_not(sandbox, endpoints, networks)}")
+    if plans.holds_ports(endpoints, networks):
+        check_ports_free(found, records)
+    return found
+
+
+def _why_not(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: plans.Networks) -> str:
+    on, name = [networks[endpoint.network] for endpoint in endpoints], sandbox.name
+    if not on:
+        return f"container {name!r} is on no network"
+    if all(network.internal for network in on):
+        return f"every network of container {name!r} is internal"
+    shown = ", ".join(f"{network.name!r} ({network.driver})" for network in on)
+    return f"this host leads no ports to container {name!r} on {shown}; a bridge network would"
 
 
 def wanted_ports(specs: Sequence[PortSpec], ports: HostPorts, default: IPAddress | None) -> tuple[PortBinding, ...]:

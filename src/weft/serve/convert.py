@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from weft.drivers import driver_named
 from weft.engine.parts import Parts
 from weft.engine.plans import endpoint_gateway, holder, holds_ports
-from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec, PoolSpec, PortSpec
+from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec, PoolSpec, PortChoice, PortSpec
 from weft.engine.stacks import network_mode
 from weft.errors import Invalid
 from weft.fields import read_address, read_network
@@ -87,6 +87,24 @@ def _endpoint_spec(where: str, network: str, asked: types.EndpointCreate | types
         gw_priority=asked.gw_priority,
         ifname=asked.ifname,
     )
+
+
+def port_specs(asked: types.PortsPublish) -> list[PortSpec]:
+    return [_port_spec(f"ports[{i}]", port) for i, port in enumerate(asked.ports)]
+
+
+def port_choices(asked: types.PortsUnpublish) -> list[PortChoice] | None:
+    if asked.ports is None:
+        return None
+    return [
+        PortChoice(
+            proto=Proto(port.proto),
+            container_port=port.container_port,
+            host_ip=_address(f"ports[{i}].host_ip", port.host_ip),
+            host_port=port.host_port,
+        )
+        for i, port in enumerate(asked.ports)
+    ]
 
 
 def _port_spec(where: str, asked: types.PortCreate) -> PortSpec:
@@ -200,7 +218,7 @@ def container_answer(sandbox: Sandbox, parts: Parts) -> types.Container:
         auto_remove=sandbox.auto_remove,
         console=f"{config.run_dir}/containers/{short(sandbox.id)}/console.sock" if ours else None,
         log=f"{config.state_dir}/containers/{short(sandbox.id)}/log" if ours else None,
-        ports=[_port(binding) for binding in _shown_ports(sandbox, parts)],
+        ports=[port_answer(binding) for binding in shown_ports(sandbox, sandbox.ports, parts)],
         endpoints=[
             endpoint_answer(sandbox, endpoint, network)
             for endpoint in parts.records.endpoints_of(sandbox.id)
@@ -226,14 +244,15 @@ def endpoint_answer(sandbox: Sandbox, endpoint: Endpoint, network: Network) -> t
     )
 
 
-def _shown_ports(sandbox: Sandbox, parts: Parts) -> Iterable[PortBinding]:
+def shown_ports(sandbox: Sandbox, ports: Sequence[PortBinding], parts: Parts) -> Iterable[PortBinding]:
+    """As people reach them: where the host has no part in it, without its port."""
     endpoints = parts.records.endpoints_of(sandbox.id)
     if not endpoints or holds_ports(endpoints, parts.records.networks):
-        return sandbox.ports
-    return dict.fromkeys(replace(binding, host_port=0, host_ip=None) for binding in sandbox.ports)
+        return ports
+    return dict.fromkeys(replace(binding, host_port=0, host_ip=None) for binding in ports)
 
 
-def _port(binding: PortBinding) -> types.Port:
+def port_answer(binding: PortBinding) -> types.Port:
     return types.Port(
         proto=binding.proto.value,
         container_port=binding.container_port,

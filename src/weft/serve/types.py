@@ -98,6 +98,24 @@ class PortCreate(Request, frozen=True):
     """With a single container port: the first free one of the range."""
 
 
+class PortsPublish(Request, frozen=True):
+    ports: list[PortCreate]
+
+
+class PortRef(Request, frozen=True):
+    """A published port by what it leads to; more precisely, if another is published for it as well."""
+
+    container_port: int
+    proto: Literal["tcp", "udp", "sctp"] = "tcp"
+    host_ip: str | None = None
+    host_port: int | None = None
+
+
+class PortsUnpublish(Request, frozen=True):
+    ports: list[PortRef] | None = None
+    """Absent: all."""
+
+
 class ProcessCreate(Request, frozen=True):
     argv: list[str]
     env: dict[str, str] = {}

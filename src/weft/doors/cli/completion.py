@@ -97,8 +97,14 @@ def candidates(words: Sequence[str], session: Session) -> list[str]:
     except Usage:
         return []
     if command is None:
-        return _beginning(current, [(c.path.split()[1], c.summary) for c in load(before[0])])
-    return _of_command(command, given, current, session)
+        return _beginning(current, _further(before[0]))
+    more = _beginning(current, _further(before[0])) if len(before) == 1 else []
+    return more + _of_command(command, given, current, session)
+
+
+def _further(name: str) -> list[tuple[str, str]]:
+    """The second words of a group's commands."""
+    return [(c.path.split()[1], c.summary) for c in load(name) if " " in c.path]
 
 
 def _summary(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Commands about containers that are there: ps, inspect, logs, stop, kill, wait, rename, rm, port."""
+"""Commands about containers that are there: ps, inspect, logs, stop, kill, wait, rename, rm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from weft.doors.cli.options import read_signal, read_time
 from weft.doors.cli.output import (
     ago,
     endpoint_text,
-    host_text,
     labels_text,
     matches,
     ports_text,
@@ -23,7 +22,6 @@ from weft.errors import Conflict, Invalid, NotFound
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from weft.client import Answer, Container
-    from weft.client.answers import Port
 
 COMMAND_WIDTH = 32
 
@@ -159,32 +157,6 @@ def rm(options: Options, session: Session) -> int:
     return each(options.operands, "removing", lambda ref: remove(ref, force=force), session)
 
 
-def port(options: Options, session: Session) -> int:
-    ref, *wanted = options.operands
-    container = session.client.containers.get(ref)
-    number, _, proto = wanted[0].partition("/") if wanted else ("", "", "")
-    found = [
-        port
-        for port in container.ports
-        if not wanted or (str(port.container_port) == number and port.proto == (proto or "tcp"))
-    ]
-    if wanted and not found:
-        raise NotFound(f"container {container.name!r} publishes no port {number}/{proto or 'tcp'}")
-    for each_port in found:
-        inside = "" if wanted else f"{each_port.container_port}/{each_port.proto} -> "
-        for place in _places(each_port, container):
-            session.print(f"{inside}{place}")
-    return 0
-
-
-def _places(published: Port, container: Container) -> list[str]:
-    if published.host_port == 0:  # it is reached at the container's own addresses
-        own = [address for e in container.endpoints for address in (e.ipv4, e.ipv6) if address]
-        return [f"{host_text(address.partition('/')[0])}{published.container_port}" for address in own]
-    hosts = ["0.0.0.0:", "[::]:"] if published.host_ip is None else [host_text(published.host_ip)]
-    return [f"{host}{published.host_port}" for host in hosts]
-
-
 COMMANDS = (
     Command(
         "ps",
@@ -296,15 +268,5 @@ addresses and connections stay.""",
 Takes them off their networks; addresses, names and ports are free again. For a container that something else made,
 its process and namespace stay.""",
         examples=(("whatever it does", "weft rm -f db"),),
-    ),
-    Command(
-        "port",
-        "Show a container's published ports",
-        port,
-        operands="CONTAINER [PORT[/PROTO]]",
-        least=1,
-        most=2,
-        completes=("container",),
-        examples=(("where port 80 is to be found", "curl http://$(weft port web 80 | head -1)"),),
     ),
 )

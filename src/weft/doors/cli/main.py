@@ -30,7 +30,7 @@ MODULES = {
     "wait": "containers",
     "rename": "containers",
     "rm": "containers",
-    "port": "containers",
+    "port": "ports",
     "explain": "explain",
     "doctor": "doctor",
     "events": "watching",
@@ -122,7 +122,7 @@ def find(words: Sequence[str]) -> tuple[Command | None, list[str]]:
         shown = [name for name in MODULES if not name.startswith("_")]
         raise Usage(f"unknown {what} {first!r}{nearest(first, shown)}; see 'weft --help'")
     commands = load(first)
-    if len(commands) == 1 and commands[0].path == first:
+    if commands[0].path == first and " ".join(words[:2]) not in [command.path for command in commands[1:]]:
         return commands[0], list(words[1:])
     if len(words) < 2 or words[1] in ("-h", "--help"):
         return None, []
