@@ -4,7 +4,8 @@ Theory of operation. Items are not carried out one by one: what concerns the sam
 one datagram, and elements of the firewall as one transaction. A veth concerns two namespaces: the pair is made from
 the host's, then its inner end is set up from inside. So requests for the host go out before those for any container,
 and whatever is collected goes out before an element of the firewall is touched, and the other way round: a plan that
-closes before it opens is carried out in that order.
+closes before it opens is carried out in that order. Only where a namespace is made on the way, all its elements go out
+at the end, in one transaction: nobody is in there who could send, or miss what did not arrive.
 
 Creating is tried first and looked into only when the kernel says that something is there already: then what matters
 is compared, put right, or (a veth that leads to another namespace) replaced.
@@ -92,6 +93,8 @@ class Ensure:
         self._outer: dict[str, str] = {}
         self._host: list[Step] = []
         self._elements: list[NftElement] = []
+        self._deserted = False
+        """The namespace was made just now."""
         self._with_table: frozenset[str] = frozenset()
         self._new: list[tuple[Inside, IPv6Address]] = []
         """IPv6 addresses that the kernel may not answer at yet."""
@@ -101,10 +104,12 @@ class Ensure:
         self._outer = {item.netns: item.name for item in plan if isinstance(item, Veth) and item.peer == INNER}
         for item in plan:
             if isinstance(item, NftElement):
-                self._flush_links()
+                if not self._deserted:
+                    self._flush_links()
                 self._elements.append(item)
                 continue
-            self._flush_elements()
+            if not self._deserted:
+                self._flush_elements()
             match item:
                 case Netns():
                     self._namespace(item)
@@ -126,8 +131,9 @@ class Ensure:
         self._await_addresses()
 
     def _namespace(self, item: Netns) -> None:
+        self._deserted = item.source is None and not is_namespace(item.path)
         if item.source is None:
-            if not is_namespace(item.path):
+            if self._deserted:
                 self._make(item.path)
         elif not is_namespace(item.path):
             self._visit.namespaces.bind(item.path, item.source)
