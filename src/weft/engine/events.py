@@ -10,6 +10,7 @@ from functools import partial
 from typing import Literal
 
 from weft.engine.needs import Clock
+from weft.model import Exit, Sandbox
 
 _log = logging.getLogger("weft.events")
 
@@ -67,6 +68,19 @@ class EventLog:
         )
         self._recent.append(event)
         self._later(partial(self._tell, event))
+
+    def emit_die(self, sandbox: Sandbox, end: Exit, started: float) -> None:
+        """A container's process has ended; `started` is 0 if nobody knows when that was."""
+        seconds = max(0, int(end.at - started)) if started else 0
+        self.emit(
+            "container",
+            "die",
+            sandbox.id,
+            sandbox.name,
+            details={"seconds": str(seconds)},
+            labels=sandbox.labels,
+            code=str(end.code),
+        )
 
     def _tell(self, event: Event) -> None:
         for subscriber in tuple(self._subscribers):

@@ -45,7 +45,7 @@ class Containers:
             route("POST", "/{ref}/start", self.start, "Start a container that was made"),
             route("POST", "/{ref}/stop", self.stop, "Stop a container", waits=True),
             route("POST", "/{ref}/restart", self.restart, "Not here"),
-            route("POST", "/{ref}/kill", self.kill, "Send a signal to a container"),
+            route("POST", "/{ref}/kill", self.kill, "Send a signal to a container", waits=True),
             route("POST", "/{ref}/wait", self.wait, "Wait for a container"),
             route("POST", "/{ref}/rename", self.rename, "Rename a container"),
             route("DELETE", "/{ref}", self.remove, "Remove a container"),
@@ -104,7 +104,10 @@ class Containers:
         signum = read_signal(asked.query.get("signal") or "SIGKILL")
         if state_of(sandbox, self.parts) != "running":
             raise Refused(409, f"cannot kill container: {asked.ref}: container {sandbox.id} is not running")
-        await self.worker.call(self.controller.signal, sandbox.id, signum)
+        if signum == signal.SIGKILL:
+            await self._lives.kill(sandbox)
+        else:
+            await self.worker.call(self.controller.signal, sandbox.id, signum)
 
     async def wait(self, asked: Asked) -> Stream:
         """The head of the answer goes out at once: clients start the container when they have it."""

@@ -24,6 +24,8 @@ FILTERS = (
 
 _ACTIONS = {"end": "die"}
 """weft's word to Docker's, where they differ: the namespace that a container was attached by is gone."""
+_ATTRIBUTES = {"code": "exitCode", "seconds": "execDuration", "old": "oldName"}
+"""The same for the attributes of containers' events."""
 _SCOPE = "local"
 
 _encode = msgspec.json.encode
@@ -77,18 +79,24 @@ def docker_event(event: Event) -> dict[str, Any]:
 def _attributes(event: Event) -> dict[str, str]:
     if event.action == "prune":
         return dict(event.attributes)
+    if event.type == "container":
+        return {"image": "", **event.labels, **_of_container(event), "name": event.name}
     known = {**event.details, **event.attributes, "name": event.name}
     if event.type == "network":
         known["type"] = known.pop("driver", "")
         known.pop("addresses", None)
         ident = known.pop("container_id", None)
         return {**known, "container": ident} if ident else known
-    if event.type == "container":
-        known = {"image": "", **event.labels, **known}
-        if event.action == "rename":
-            known["oldName"] = f"/{known.pop('old')}"
-        if event.action in ("die", "end"):
-            known["exitCode"] = known.pop("code", "0")
+    return known
+
+
+def _of_container(event: Event) -> dict[str, str]:
+    known = {_ATTRIBUTES.get(key, key): value for key, value in {**event.details, **event.attributes}.items()}
+    match event.action:
+        case "rename":
+            known["oldName"] = f"/{known['oldName']}"
+        case "end":
+            known["exitCode"] = "0"
     return known
 
 
