@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.docker.conftest import World
+from tests.docker.streams import Screen, begin, exec_id, head_of, rest_of, run, sleeping
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.root
@@ -175,3 +178,198 @@ def waiting(world: World) -> Iterator[Waiting]:
     for waiter in waiters:
         waiter.kill()
         waiter.communicate()
+
+
+# Commands in containers
+
+
+@pytest.fixture
+def c(world: World) -> str:
+    """The id of a container that runs."""
+    return str(world.weftd.client.containers.run(["sleep", "600"], name="c", labels={"tier": "front"}).id)
+
+
+def execs(world: World, begun: str, *filters: str, count: int, client: str = "docker") -> list[dict[str, Any]]:
+    """What is told of commands, once that is so much: their ends are told when they are noticed."""
+    wanted = filters or ("event=exec_create", "event=exec_start", "event=exec_detach", "event=exec_die")
+    eventually(lambda: len(told(world, begun, *wanted)) >= count, within=10)
+    return told(world, begun, *wanted, client=client)
+
+
+def test_a_command_from_its_making_to_its_end(world: World, c: str, begun: str, client: str):
+    run(world, "exec", "c", "sh", "-c", "exit 3", client=client)
+    create, start, die = execs(world, begun, count=3, client=client)
+    assert [e["Action"] for e in (create, start, die)] == [
+        "exec_create: sh -c exit 3",
+        "exec_start: sh -c exit 3",
+        "exec_die",
+    ]
+    assert {e["Actor"]["ID"] for e in (create, start, die)} == {c}
+    ident = create["Actor"]["Attributes"]["execID"]
+    assert re.fullmatch("[0-9a-f]{64}", ident)
+    common = {"image": "", "name": "c", "tier": "front", "execID": ident}
+    assert [e["Actor"]["Attributes"] for e in (create, start, die)] == [common, common, {**common, "exitCode": "3"}]
+    old = world.ask(
+        "GET", f'/events?since={begun}&until={time.time():f}&filters={{"event":["exec_die"]}}', version="1.41"
+    )
+    assert (old.json["status"], old.json["id"], old.json["from"]) == ("exec_die", c, "")
+
+
+def test_a_command_without_arguments_is_told_as_docker_does(world: World, c: str, begun: str):
+    run(world, "exec", "c", "true")
+    assert [e["Action"] for e in execs(world, begun, count=3)] == [
+        "exec_create: true ",
+        "exec_start: true ",
+        "exec_die",
+    ]
+
+
+def test_commands_are_found_by_the_beginning_of_what_is_told(world: World, c: str, begun: str, client: str):
+    for word in ("one", "two"):
+        run(world, "exec", "c", "echo", word)
+
+    def found(*filters: str) -> list[str]:
+        return [event["Action"] for event in told(world, begun, *filters, client=client)]
+
+    eventually(lambda: len(told(world, begun, "event=exec_die")) == 2, within=10)
+    assert found("event=exec_create") == ["exec_create: echo one", "exec_create: echo two"]
+    assert found("event=exec_start: echo two") == ["exec_start: echo two"]
+    ends = ["exec_start: echo one", "exec_die", "exec_start: echo two", "exec_die"]
+    assert found("event=exec_start", "event=exec_die", "container=c") == ends
+    assert found("event=exec") == []
+    assert found("event=start", "event=die") == []
+
+
+@pytest.mark.parametrize("flags", [(), ("-d",)], ids=["", "in the background"])
+def test_of_what_cannot_start_no_end_is_told(world: World, c: str, begun: str, flags: tuple[str, ...]):
+    run(world, "exec", *flags, "c", "nonesuch")
+    run(world, "exec", "c", "true")
+    told = [e["Action"] for e in execs(world, begun, count=5)]
+    assert told == [
+        "exec_create: nonesuch ",
+        "exec_start: nonesuch ",
+        "exec_create: true ",
+        "exec_start: true ",
+        "exec_die",
+    ]
+
+
+def test_a_command_in_the_background(world: World, c: str, begun: str):
+    run(world, "exec", "-d", "c", "sh", "-c", "sleep 0.2; exit 4")
+    assert short(execs(world, begun, count=3)[-1]) == "exec_die 4"
+
+
+def test_a_command_whose_client_is_lost(world: World, c: str, begun: str):
+    ident = exec_id(world, "c", "sleep", "63", AttachStdout=True)
+    with begin(world, ident):
+        eventually(lambda: sleeping("63"), within=5)
+    assert short(execs(world, begun, count=3)[-1]) == "exec_die 129"
+
+
+def test_a_command_that_is_left_goes_on(world: World, c: str, begun: str):
+    ident = exec_id(world, "c", "sleep", "1.5", AttachStdin=True, AttachStdout=True, Tty=True)
+    with begin(world, ident, tty=True) as sock:
+        eventually(lambda: sleeping("1.5"), within=5)
+        sock.sendall(b"\x10\x11")
+        rest_of(sock, b"")
+    told = [e for e in execs(world, begun, count=4) if e["Actor"]["Attributes"]["execID"] == ident]
+    assert [short(event) for event in told][2:] == ["exec_detach", "exec_die 0"]
+
+
+def test_with_its_container_a_command_ends_and_has_the_name_of_then(world: World, c: str, begun: str):
+    run(world, "exec", "-d", "c", "sleep", "64")
+    world.docker("rename", "c", "d")
+    world.docker("rm", "-f", "d")
+    assert [short(e) for e in execs(world, begun, count=3)][-1] == "exec_die 137"
+    assert [e["Actor"]["Attributes"]["name"] for e in execs(world, begun, count=3)] == ["c", "c", "d"]
+
+
+def test_the_library_hears_of_commands(world: World, c: str, begun: str):
+    docker = pytest.importorskip("docker", reason="the Docker SDK for Python is not installed")
+    sdk = docker.DockerClient(base_url=f"unix://{world.weftd.socket}", timeout=20)
+    try:
+        stream = sdk.events(decode=True, filters={"event": ["exec_create", "exec_die"], "container": "c"}, since=begun)
+        assert sdk.containers.get("c").exec_run(["sh", "-c", "exit 5"]).exit_code == 5
+        create, die = next(stream), next(stream)
+        stream.close()
+    finally:
+        sdk.close()
+    assert create["Action"] == "exec_create: sh -c exit 5"
+    assert die["Actor"]["Attributes"]["exitCode"] == "5"
+
+
+# What else is done with them
+
+
+def test_looks_are_told(world: World, c: str, begun: str, client: str):
+    world.docker("top", "c", client=client)
+    world.docker("top", "c", client=client)
+    world.docker("rename", "c", "d", client=client)
+    common = {"image": "", "name": "c", "tier": "front"}
+    renamed = {**common, "name": "d", "oldName": "/c"}
+    found = told(world, begun, "event=top", "event=rename", client=client)
+    assert [e["Actor"]["Attributes"] for e in found] == [common, common, renamed]
+
+
+def test_a_terminal_that_is_attached_and_resized(world: World, begun: str):
+    world.weftd.cli("run", "-d", "-i", "-t", "--name", "shell", "--", "sh")
+    with Screen(world, "attach", "shell", rows=20, columns=90) as screen:
+        screen.type(b"stty size\n")
+        screen.until(b"20 90\r\n")
+        screen.resize(30, 80)
+        eventually(lambda: told(world, begun, "event=resize")[-1]["Actor"]["Attributes"]["height"] == "30", within=10)
+    resize = told(world, begun, "event=resize")[-1]["Actor"]["Attributes"]
+    assert resize == {"image": "", "name": "shell", "height": "30", "width": "80"}
+    world.docker("kill", "shell")
+    (attach,) = told(world, begun, "event=attach", "event=detach")  # the client has hung up, and not detached
+    assert attach["Actor"]["Attributes"] == {"image": "", "name": "shell"}
+
+
+@pytest.mark.parametrize(("keys", "typed"), [("", b"\x10\x11"), ("ctrl-a,x", b"\x01x")], ids=["usual", "own"])
+def test_a_terminal_that_is_left(world: World, begun: str, keys: str, typed: bytes):
+    # On the wire: the CLI keeps the keys to itself and hangs up.
+    world.weftd.cli("run", "-d", "-i", "-t", "--name", "shell", "--", "sh")
+    query = f"stream=1&stdin=1&stdout=1&detachKeys={keys}"
+    request = f"POST /containers/shell/attach?{query} HTTP/1.1\r\nHost: docker\r\n\r\n"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(world.weftd.socket)
+        sock.sendall(request.encode())
+        head_of(sock)
+        assert told(world, begun, "event=detach") == []
+        sock.sendall(typed)
+        rest_of(sock, b"")
+    found = told(world, begun, "event=attach", "event=detach")
+    assert [e["Action"] for e in found] == ["attach", "detach"]
+    assert [e["Actor"]["Attributes"] for e in found] == [{"image": "", "name": "shell"}] * 2
+    assert world.weftd.client.containers.get("shell").state == "running"
+
+
+def test_the_end_of_what_is_attached_to_is_no_detachment(world: World, begun: str, client: str):
+    world.weftd.client.containers.create(name="c", process={"argv": ["echo", "out"]})
+    assert run(world, "start", "-a", "c", client=client).stdout == b"out\n"
+    found = [event["Action"] for event in told(world, begun, "container=c", client=client)]
+    assert found == ["create", "attach", "start", "die"]
+
+
+# weft's own
+
+
+def test_weft_shows_commands_and_its_filters_know_them_apart(world: World, begun: str, c: str):
+    run(world, "exec", "c", "sh", "-c", "echo one\nexit 3")
+    ident = execs(world, begun, count=3)[0]["Actor"]["Attributes"]["execID"]
+
+    def shown(*filters: str) -> list[str]:
+        words = [word for text in filters for word in ("--filter", text)]
+        lines = world.weftd.cli("events", "--since", begun, "--follow=false", *words).stdout.splitlines()
+        return [line.split(" ", 1)[1] for line in lines]
+
+    assert shown("action=exec") == [
+        f"container exec_create c (exec={ident[:12]}, command=sh -c echo one exit 3)",
+        f"container exec_start c (exec={ident[:12]}, command=sh -c echo one exit 3)",
+        f"container exec_die c (exec={ident[:12]}, code=3)",
+    ]
+    assert shown("action=start", "type=container") == ["container start c"]
+    assert shown("action=die") == []
+    (create,) = [e for e in world.weftd.client.events(since=float(begun), follow=False) if e.action == "exec_create"]
+    assert (create.attributes, create.details) == ({"exec": ident}, {"command": "sh -c echo one\nexit 3"})

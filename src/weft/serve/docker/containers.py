@@ -18,6 +18,7 @@ from weft.errors import Conflict, Invalid, NotFound
 from weft.model import Sandbox
 from weft.serve.docker import container_documents, container_filters
 from weft.serve.docker.dialect import Asked, Refused, Reply, Stream
+from weft.serve.docker.exec_memory import KnownExecs
 from weft.serve.docker.finding import find_container
 from weft.serve.lives import Lives, state_of
 from weft.serve.routes import Route
@@ -33,6 +34,7 @@ class Containers:
     controller: Controller
     parts: Parts
     worker: Worker
+    execs: KnownExecs
     pruning: bool = False
 
     def routes(self) -> tuple[Route, ...]:
@@ -71,7 +73,8 @@ class Containers:
         return [{**document, **_NO_SIZE} for document in documents] if asked.yes("size") else documents
 
     async def inspect(self, asked: Asked) -> dict[str, Any]:
-        document = container_documents.inspection(self._find(asked), self.parts, asked.version)
+        sandbox = self._find(asked)
+        document = container_documents.inspection(sandbox, self.parts, asked.version, self.execs.of(sandbox.id))
         return {**document, **_NO_SIZE} if asked.yes("size") else document
 
     # Their lives

@@ -24,7 +24,7 @@ FILTERS = (
 
 _ACTIONS = {"end": "die"}
 """weft's word to Docker's, where they differ: the namespace that a container was attached by is gone."""
-_ATTRIBUTES = {"code": "exitCode", "seconds": "execDuration", "old": "oldName"}
+_ATTRIBUTES = {"code": "exitCode", "seconds": "execDuration", "exec": "execID", "old": "oldName"}
 """The same for the attributes of containers' events."""
 _SCOPE = "local"
 
@@ -68,12 +68,20 @@ def docker_event(event: Event) -> dict[str, Any]:
     nanoseconds = int(event.time * 1e9)
     return {
         "Type": event.type,
-        "Action": _ACTIONS.get(event.action, event.action),
+        "Action": _action(event),
         "Actor": {"ID": event.id, "Attributes": _attributes(event)},
         "scope": _SCOPE,
         "time": nanoseconds // 10**9,
         "timeNano": nanoseconds,
     }
+
+
+def _action(event: Event) -> str:
+    action = _ACTIONS.get(event.action, event.action)
+    command = event.details.get("command")
+    if command is None:
+        return action
+    return f"{action}: {command}" if " " in command else f"{action}: {command} "  # then there are no arguments
 
 
 def _attributes(event: Event) -> dict[str, str]:
@@ -91,7 +99,9 @@ def _attributes(event: Event) -> dict[str, str]:
 
 
 def _of_container(event: Event) -> dict[str, str]:
-    known = {_ATTRIBUTES.get(key, key): value for key, value in {**event.details, **event.attributes}.items()}
+    told = {**event.details, **event.attributes}
+    told.pop("command", None)  # it is part of the action
+    known = {_ATTRIBUTES.get(key, key): value for key, value in told.items()}
     match event.action:
         case "rename":
             known["oldName"] = f"/{known['oldName']}"

@@ -14,6 +14,7 @@ from weft.engine.parts import Parts
 from weft.model import Sandbox
 from weft.serve.docker.dialect import Asked, Refused
 from weft.serve.docker.finding import find_container
+from weft.serve.docker.telling import tell
 from weft.serve.lives import state_of
 from weft.serve.routes import Route
 
@@ -35,6 +36,7 @@ class Processes:
         if state_of(sandbox, self.parts) != "running":
             raise Refused(409, f"container {sandbox.id} is not running")
         rows = await asyncio.to_thread(lambda: [row for pid in pids_in(sandbox) for row in _row(pid)])
+        tell(self.parts, sandbox, "top")
         return {"Titles": list(TITLES), "Processes": rows}
 
 
