@@ -303,7 +303,8 @@ def test_the_library_hears_of_commands(world: World, c: str, begun: str):
 
 def test_looks_are_told(world: World, c: str, begun: str, client: str):
     world.docker("top", "c", client=client)
-    world.docker("top", "c", client=client)
+    world.docker("top", "c", "-o", "pid", client=client)
+    world.refusal("top", "c", "-o", "comm", client=client)
     world.docker("rename", "c", "d", client=client)
     common = {"image": "", "name": "c", "tier": "front"}
     renamed = {**common, "name": "d", "oldName": "/c"}
