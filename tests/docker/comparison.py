@@ -29,6 +29,9 @@ NAMES = "Networks' names are names in DNS, too: what cannot be one is refused."
 HOST_BITS = "Docker drops the bits behind the prefix. weft takes them for a slip, and says what was probably meant."
 DANGLING = "A network with a container on it is not dangling. This version of Docker lists it all the same."
 NO_SWARM = "weft has no swarm, and says so."
+RUNC = "Docker passes on what runc says. weft has a shell's codes: 127 for what is not there, as newer versions have."
+
+TOLD = "{{.Action}} {{.Actor.Attributes.signal}} {{.Actor.Attributes.exitCode}} {{.Actor.Attributes.oldName}}"
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,36 @@ STEPS = (
     Step("network prune -f --filter colour=blue", NEWER),
     Step("network prune -f", sorted=True),
     Step("network ls"),
+    Step("run box bridge"),
+    Step("exec box /bin/busybox sh -c 'echo out; echo err >&2; exit 3'"),
+    Step("exec box /bin/nonesuch", RUNC),
+    Step("exec nobody /bin/busybox true"),
+    Step("top box -o comm"),
+    Step("top box -o pid=PID2 -o uid=PID"),
+    Step("top box --nonsense"),
+    Step("top nobody"),
+    Step("rename box crate"),
+    Step("stop -t 9 crate"),
+    Step("wait crate"),
+    Step("exec crate /bin/busybox true", NEWER),
+    Step("top crate", NEWER),
+    Step("rm crate"),
+    Step("run hut bridge"),
+    Step("inspect hut --format '{{.ExecIDs}}'"),
+    Step("exec -d hut /bin/busybox sleep 1000"),
+    Step("inspect hut --format '{{.ExecIDs}} {{.State.Status}} {{.State.ExitCode}}'"),
+    Step("kill hut"),
+    Step("inspect hut --format '{{.ExecIDs}} {{.State.Status}} {{.State.ExitCode}}'"),
+    Step("kill hut", NEWER),
+    Step("rm hut"),
+    Step("run den bridge"),
+    Step("rm den", NEWER),
+    Step("rm -f den"),
+    Step("rm -f nobody"),
+    Step(f"events --since 1h --until=-2s --filter container=box --filter container=crate --format '{TOLD}'"),
+    Step("events --since 1h --until=-2s --filter event=exec_create --format '{{.Action}} {{.Actor.ID}}'"),
+    Step("events --since 1h --until=-2s --filter event=exec_die --format '{{.Actor.Attributes.exitCode}}'"),
+    Step(f"events --since 1h --until=-2s --filter container=den --format '{TOLD}'"),
 )
 
 
@@ -137,6 +170,11 @@ class Outcome:
     @property
     def same(self) -> bool:
         return self.docker == self.weft
+
+
+def is_shown(step: Step) -> bool:
+    """Whether it is the same command for both."""
+    return step.words.split()[0] not in ("run", "forget")
 
 
 def compare(directory: Path) -> tuple[str, list[Outcome]]:
@@ -187,7 +225,7 @@ def explained_in_vain(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 def page(version: str, outcomes: Sequence[Outcome]) -> str:
     different = [each for each in outcomes if not each.same]
-    same = [each for each in outcomes if each.same and each.step.words.startswith("network ")]
+    same = [each for each in outcomes if each.same and is_shown(each.step)]
     return "\n".join(
         [
             "# Docker and weft, answer by answer",
