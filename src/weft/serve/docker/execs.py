@@ -10,6 +10,7 @@ import base64
 import secrets
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,7 +21,16 @@ from weft.engine.parts import Parts
 from weft.model import Sandbox
 from weft.serve.docker.detach import detach_keys
 from weft.serve.docker.dialect import Asked, Refused, Reply, Takeover
-from weft.serve.docker.supervisor import CannotStart, LeftAlone, Lost, Relay, Streams, Supervisor, multiplexed
+from weft.serve.docker.supervisor import (
+    CONNECT_SECONDS,
+    CannotStart,
+    LeftAlone,
+    Lost,
+    Relay,
+    Streams,
+    Supervisor,
+    multiplexed,
+)
 from weft.serve.docker.terminals import console_of, read_size, running_here
 from weft.serve.routes import Route
 from weft.serve.takeover import Connection
@@ -71,6 +81,8 @@ class Exec:
     pid: int = 0
     supervisor: Supervisor | None = None
     """While it runs."""
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """It runs, or is over."""
     code: int | None = None
     told: tuple[int, int] = (0, 0)
     """The size that the supervisor knows."""
@@ -84,10 +96,16 @@ class Exec:
     def ready(self, supervisor: Supervisor, said: Record) -> None:
         self.supervisor = supervisor
         self.pid = number(said, "pid")
+        self.settled.set()
         self._resize()
 
-    def resize(self, size: tuple[int, int]) -> None:
+    async def resize(self, size: tuple[int, int]) -> None:
+        """What is typed after this has returned finds the new size."""
         self.size = size
+        if self.started:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await self.settled.wait()
         self._resize()
 
     def _resize(self) -> None:
@@ -99,6 +117,7 @@ class Exec:
         self.supervisor = None
         self.pid = 0
         self.code = code
+        self.settled.set()
         self.touched = time.monotonic()
 
     def fields(self, env: list[str], *, alone: str) -> Record:
@@ -175,7 +194,7 @@ class Execs:
         one = self._find(asked.ref)
         if one.code is not None:
             raise Refused(409, f"exec {one.id} is not running")
-        one.resize(read_size(asked.query))
+        await one.resize(read_size(asked.query))
         return Reply(status=200)
 
     async def inspect(self, asked: Asked) -> dict[str, Any]:
