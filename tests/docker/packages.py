@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +48,23 @@ def npm(package: str) -> Callable[[Path], None]:
     return lambda place: run(
         "npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", place, package
     )
+
+
+def collection(name: str, *, bundle: str, core: str) -> Callable[[Path], None]:
+    """One of the collections of Ansible, which PyPI has in one bundle, and what its modules import."""
+    pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+
+    def install(place: Path) -> None:
+        run(*pip, "install", "--no-compile", "--no-deps", "--target", place, core)
+        run(*pip, "download", "--no-deps", "--only-binary", ":all:", "--dest", place / "bundle", bundle)
+        (wheel,) = (place / "bundle").iterdir()
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(
+                place, [file for file in archive.namelist() if file.startswith(f"ansible_collections/{name}/")]
+            )
+        shutil.rmtree(place / "bundle")
+
+    return install
 
 
 def run(*command: str | Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.docker.conftest import World
 from tests.docker.packages import installed, npm
 
-pytestmark = [pytest.mark.root, pytest.mark.system, pytest.mark.usefixtures("clean")]
+pytestmark = [pytest.mark.root, pytest.mark.system, pytest.mark.slow, pytest.mark.usefixtures("clean")]
 
 PACKAGE = "dockerode@4.0.12"
 
