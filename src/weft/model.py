@@ -31,6 +31,8 @@ class Pool:
     """Where dynamic addresses are chosen; the whole subnet if None."""
     gateway: IPAddress | None = None
     """The bridge's own address; None where the host has no address on the network."""
+    gateway_chosen: bool = False
+    """The subnet was asked for, the gateway in it was not: Docker's clients take one that they see for asked for."""
     aux: Mapping[str, IPAddress] = field(default_factory=dict)
     """Addresses in use by others, by name: never given out."""
 
@@ -52,6 +54,8 @@ class Network:
     """Shown to clients of Docker's API that said so; here every network is."""
     preset: str = ""
     """The name of the preset that it was made from."""
+    shown_options: Mapping[str, str] = field(default_factory=dict)
+    """Options of Docker's that other fields have taken up, to be shown to its clients as they gave them."""
 
     @property
     def pool4(self) -> Pool | None:

@@ -31,6 +31,7 @@ class NetworkSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     attachable: bool = False
     preset: str = ""
+    shown_options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

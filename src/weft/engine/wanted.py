@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
 from weft import names
@@ -60,6 +61,7 @@ def wanted_network(
         created=now,
         attachable=spec.attachable,
         preset=spec.preset,
+        shown_options=dict(spec.shown_options),
     )
 
 
@@ -115,7 +117,7 @@ def _version(pool: PoolSpec) -> int:
 
 
 def _pool(spec: PoolSpec, bases: Sequence[tuple[IPNetwork, int]], taken: Taken) -> Pool:
-    return accept_pool(
+    pool = accept_pool(
         subnet=spec.subnet,
         ip_range=spec.ip_range,
         gateway=spec.gateway,
@@ -124,6 +126,7 @@ def _pool(spec: PoolSpec, bases: Sequence[tuple[IPNetwork, int]], taken: Taken) 
         taken=taken,
         with_gateway=True,
     )
+    return replace(pool, gateway_chosen=spec.subnet is not None and spec.gateway is None)
 
 
 # Endpoints

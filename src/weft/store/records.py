@@ -26,6 +26,7 @@ def write_network(network: Network) -> bytes:
             "created": network.created,
             "attachable": network.attachable,
             "preset": network.preset,
+            "shown_options": network.shown_options,
         }
     )
 
@@ -40,6 +41,7 @@ def _write_pool(pool: Pool) -> dict[str, object]:
         "subnet": str(pool.subnet),
         "ip_range": str(pool.ip_range) if pool.ip_range else None,
         "gateway": str(pool.gateway) if pool.gateway else None,
+        "gateway_chosen": pool.gateway_chosen,
         "aux": {name: str(address) for name, address in pool.aux.items()},
     }
 
@@ -49,6 +51,7 @@ def _read_pool(raw: dict[str, Any]) -> Pool:
         subnet=ip_network(raw["subnet"]),
         ip_range=ip_network(raw["ip_range"]) if raw["ip_range"] else None,
         gateway=_read_address(raw["gateway"]),
+        gateway_chosen=raw.get("gateway_chosen", False),
         aux={name: ip_address(text) for name, text in raw["aux"].items()},
     )
 

@@ -201,20 +201,23 @@ def name_taken(holder: Sandbox) -> str:
 def read_signal(text: str) -> int:
     """TERM, SIGTERM, sigterm, 15, SIGRTMIN+3. Raises Refused."""
     name, plus, more = text.upper().removeprefix("SIG").partition("+")
-    if name.isdecimal() and not plus:
+    if _NUMBER.fullmatch(name) and not plus:
         number = int(name)
     else:
         known = signal.Signals.__members__.get(f"SIG{name}")
-        is_sum = name == "RTMIN" and more.isdecimal()
+        is_sum = name == "RTMIN" and _NUMBER.fullmatch(more)
         number = 0 if known is None or (plus and not is_sum) else known + int(more or 0)
     if not 0 < number < signal.NSIG:
         raise Refused(400, f"invalid signal: {text}")
     return number
 
 
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
+
 def _whole(name: str, text: str | None) -> int | None:
     if not text:
         return None
-    if not re.fullmatch(r"[+-]?\d{1,9}", text):
+    if not re.fullmatch(r"[+-]?[0-9]{1,9}", text):
         raise Refused(400, f'invalid value "{text}" for {name}: it is not a number')
     return int(text)

@@ -7,9 +7,11 @@ ended, after a while.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -17,7 +19,7 @@ from msgspec import Struct
 from weft.engine.state import Records
 from weft.model import Sandbox
 from weft.serve.docker.dialect import Refused
-from weft.serve.docker.supervisor import Supervisor
+from weft.serve.docker.supervisor import CONNECT_SECONDS, Supervisor
 from weft.shim import frames
 from weft.shim.frames import RESIZE, Record, number
 
@@ -55,6 +57,8 @@ class Exec:
     pid: int = 0
     supervisor: Supervisor | None = None
     """While it runs."""
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """It runs, or is over."""
     code: int | None = None
     told: tuple[int, int] = (0, 0)
     """The size that the supervisor knows."""
@@ -72,10 +76,16 @@ class Exec:
     def ready(self, supervisor: Supervisor, said: Record) -> None:
         self.supervisor = supervisor
         self.pid = number(said, "pid")
+        self.settled.set()
         self._resize()
 
-    def resize(self, size: tuple[int, int]) -> None:
+    async def resize(self, size: tuple[int, int]) -> None:
+        """What is typed after this has returned finds the new size."""
         self.size = size
+        if self.started:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await self.settled.wait()
         self._resize()
 
     def _resize(self) -> None:
@@ -136,6 +146,7 @@ class KnownExecs:
         one.supervisor = None
         one.pid = 0
         one.code = code
+        one.settled.set()
         one.touched = self.clock()
 
     def is_old(self, one: Exec) -> bool:

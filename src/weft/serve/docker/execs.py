@@ -94,7 +94,7 @@ class Execs:
         one = self.known.find(asked.ref)
         if one.code is not None:
             raise Refused(409, f"exec {one.id} is not running")
-        one.resize(read_size(asked.query))
+        await one.resize(read_size(asked.query))
         return Reply(status=200)
 
     async def inspect(self, asked: Asked) -> dict[str, Any]:
