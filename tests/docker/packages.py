@@ -24,11 +24,22 @@ def installed(name: str, install: Callable[[Path], None]) -> Path:
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "weft-tests"
     place = cache / name
-    if place.exists():
-        return place
+    if name not in _reasons:
+        _reasons[name] = "" if place.exists() else _make(place, install)
+    if _reasons[name]:
+        pytest.skip(f"{name} cannot be installed: {_reasons[name]}")
+    return place
+
+
+_reasons: dict[str, str] = {}
+"""Why what has been tried cannot be had: the next test need not try again."""
+
+
+def _make(place: Path, install: Callable[[Path], None]) -> str:
+    """Why it could not; empty if it could."""
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache, ignore_cleanup_errors=True) as scratch:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent, ignore_cleanup_errors=True) as scratch:
             install(Path(scratch) / "made")
             try:
                 os.rename(Path(scratch) / "made", place)
@@ -36,32 +47,31 @@ def installed(name: str, install: Callable[[Path], None]) -> Path:
                 if not place.exists():
                     raise
     except subprocess.CalledProcessError as error:
-        pytest.skip(f"{name} cannot be installed: {(error.stderr.strip().splitlines() or ['no reason given'])[-1]}")
+        lines = [line for line in error.stderr.splitlines() if line.startswith(("ERROR", "npm error"))]
+        return lines[0] if lines else f"{error.cmd[0]} gives no reason"
     except (OSError, subprocess.TimeoutExpired) as error:
-        pytest.skip(f"{name} cannot be installed: {error}")
-    return place
+        return str(error)
+    return ""
 
 
 def npm(package: str) -> Callable[[Path], None]:
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip(f"{package} needs node and npm, which are not installed")
-    return lambda place: run(
-        "npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", place, package
-    )
+    quietly = ("--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=0")
+    return lambda place: run("npm", "install", *quietly, "--prefix", place, package)
 
 
 def collection(name: str, *, bundle: str, core: str) -> Callable[[Path], None]:
     """One of the collections of Ansible, which PyPI has in one bundle, and what its modules import."""
-    pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+    pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--retries", "1")
 
     def install(place: Path) -> None:
         run(*pip, "install", "--no-compile", "--no-deps", "--target", place, core)
         run(*pip, "download", "--no-deps", "--only-binary", ":all:", "--dest", place / "bundle", bundle)
         (wheel,) = (place / "bundle").iterdir()
         with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(
-                place, [file for file in archive.namelist() if file.startswith(f"ansible_collections/{name}/")]
-            )
+            wanted = [file for file in archive.namelist() if file.startswith(f"ansible_collections/{name}/")]
+            archive.extractall(place, wanted)
         shutil.rmtree(place / "bundle")
 
     return install
