@@ -31,6 +31,8 @@ class Pool:
     """Where dynamic addresses are chosen; the whole subnet if None."""
     gateway: IPAddress | None = None
     """The bridge's own address; None where the host has no address on the network."""
+    gateway_chosen: bool = False
+    """The subnet was asked for, the gateway in it was not: Docker's clients take one that they see for asked for."""
     aux: Mapping[str, IPAddress] = field(default_factory=dict)
     """Addresses in use by others, by name: never given out."""
 
@@ -75,6 +77,8 @@ class Network:
     """None: its link on the host is weft's own."""
     routes: tuple[StaticRoute, ...] = ()
     """Every container on the network has them."""
+    shown_options: Mapping[str, str] = field(default_factory=dict)
+    """Options of Docker's that other fields have taken up, to be shown to its clients as they gave them."""
 
     def pools_of(self, version: int) -> tuple[Pool, ...]:
         """Those of one IP version; empty where the network does not have it."""

@@ -38,7 +38,7 @@ _PARTS = {
     "store": ("put", "confirm", "drop", "set_meta"),
     "names": ("set_network", "drop_network", "publish", "withdraw", "enter", "set_view", "leave"),
     "ports": ("reserve", "release", "aim"),
-    "runtime": ("prepare", "start", "write_files", "discard", "sweep"),
+    "runtime": ("prepare", "start", "write_files", "kill", "discard", "sweep"),
 }
 _KERNEL = (
     (netlink.Netlink, ("send", "get")),

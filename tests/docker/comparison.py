@@ -23,12 +23,14 @@ PAGE = Path(__file__).parents[2] / "docs" / "docker-compatibility.md"
 NEWER = "As Docker words it in newer versions."
 EXPLAINS = "weft names what is in the way, and what would be right."
 AT_NEED = "weft makes `bridge` when somebody first needs it; until then it has no subnet and no options."
-GATEWAY = "weft says which gateway it has chosen; Docker leaves out one that nobody asked for."
 CHECKED = "Docker keeps what it does not know, and does nothing with it. weft refuses it by name."
 NAMES = "Networks' names are names in DNS, too: what cannot be one is refused."
 HOST_BITS = "Docker drops the bits behind the prefix. weft takes them for a slip, and says what was probably meant."
 DANGLING = "A network with a container on it is not dangling. This version of Docker lists it all the same."
 NO_SWARM = "weft has no swarm, and says so."
+RUNC = "Docker passes on what runc says. weft has a shell's codes: 127 for what is not there, as newer versions have."
+
+TOLD = "{{.Action}} {{.Actor.Attributes.signal}} {{.Actor.Attributes.exitCode}} {{.Actor.Attributes.oldName}}"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ STEPS = (
     Step("network create --internal --attachable --subnet 10.8.0.0/24 --aux-address printer=10.8.0.9 inner"),
     Step("network create --ipv6 --subnet fd07::/64 --subnet 10.9.0.0/24 both"),
     Step("network create -o com.docker.network.driver.mtu=1400 -o com.docker.network.bridge.enable_icc=false opted"),
+    Step("network create -o com.docker.network.enable_ipv6=false --internal four"),
     Step("network create --config-only --subnet 10.10.0.0/24 common"),
     Step("network create --config-from common one"),
     Step("network ls"),
@@ -67,11 +70,12 @@ STEPS = (
     Step("network ls --filter type=odd"),
     Step("network ls --filter dangling=perhaps", NEWER),
     Step("network inspect red"),
-    Step("network inspect inner", GATEWAY),
-    Step("network inspect both", GATEWAY),
+    Step("network inspect inner"),
+    Step("network inspect both"),
     Step("network inspect opted"),
+    Step("network inspect four --format '{{.EnableIPv6}} {{json .Options}}'"),
     Step("network inspect common"),
-    Step("network inspect one", GATEWAY),
+    Step("network inspect one"),
     Step("network inspect nowhere"),
     Step("network create blue"),
     Step("network create bridge"),
@@ -86,6 +90,8 @@ STEPS = (
     Step("forget n"),
     Step("network create -o colour=blue n", CHECKED),
     Step("forget n"),
+    Step("network create --ipam-opt colour=blue n", CHECKED),
+    Step("forget n"),
     Step("network create -o com.docker.network.driver.mtu=wide n", EXPLAINS),
     Step("forget n"),
     Step("network create --ingress n", NO_SWARM),
@@ -96,7 +102,7 @@ STEPS = (
     Step("network connect blue web"),
     Step("network connect blue web"),
     Step("network connect --ip 10.9.0.77 --ip6 fd07::77 --alias www both web"),
-    Step("network inspect both", GATEWAY),
+    Step("network inspect both"),
     Step("network connect --ip 10.7.0.1 inner web", EXPLAINS),
     Step("network connect inner nobody"),
     Step("network connect nowhere web"),
@@ -116,6 +122,36 @@ STEPS = (
     Step("network prune -f --filter colour=blue", NEWER),
     Step("network prune -f", sorted=True),
     Step("network ls"),
+    Step("run box bridge"),
+    Step("exec box /bin/busybox sh -c 'echo out; echo err >&2; exit 3'"),
+    Step("exec box /bin/nonesuch", RUNC),
+    Step("exec nobody /bin/busybox true"),
+    Step("top box -o comm"),
+    Step("top box -o pid=PID2 -o uid=PID"),
+    Step("top box --nonsense"),
+    Step("top nobody"),
+    Step("rename box crate"),
+    Step("stop -t 9 crate"),
+    Step("wait crate"),
+    Step("exec crate /bin/busybox true", NEWER),
+    Step("top crate", NEWER),
+    Step("rm crate"),
+    Step("run hut bridge"),
+    Step("inspect hut --format '{{.ExecIDs}}'"),
+    Step("exec -d hut /bin/busybox sleep 1000"),
+    Step("inspect hut --format '{{.ExecIDs}} {{.State.Status}} {{.State.ExitCode}}'"),
+    Step("kill hut"),
+    Step("inspect hut --format '{{.ExecIDs}} {{.State.Status}} {{.State.ExitCode}}'"),
+    Step("kill hut", NEWER),
+    Step("rm hut"),
+    Step("run den bridge"),
+    Step("rm den", NEWER),
+    Step("rm -f den"),
+    Step("rm -f nobody"),
+    Step(f"events --since 1h --until=-2s --filter container=box --filter container=crate --format '{TOLD}'"),
+    Step("events --since 1h --until=-2s --filter event=exec_create --format '{{.Action}} {{.Actor.ID}}'"),
+    Step("events --since 1h --until=-2s --filter event=exec_die --format '{{.Actor.Attributes.exitCode}}'"),
+    Step(f"events --since 1h --until=-2s --filter container=den --format '{TOLD}'"),
 )
 
 
@@ -137,6 +173,11 @@ class Outcome:
     @property
     def same(self) -> bool:
         return self.docker == self.weft
+
+
+def is_shown(step: Step) -> bool:
+    """Whether it is the same command for both."""
+    return step.words.split()[0] not in ("run", "forget")
 
 
 def compare(directory: Path) -> tuple[str, list[Outcome]]:
@@ -187,7 +228,7 @@ def explained_in_vain(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 def page(version: str, outcomes: Sequence[Outcome]) -> str:
     different = [each for each in outcomes if not each.same]
-    same = [each for each in outcomes if each.same and each.step.words.startswith("network ")]
+    same = [each for each in outcomes if each.same and is_shown(each.step)]
     return "\n".join(
         [
             "# Docker and weft, answer by answer",

@@ -21,7 +21,8 @@ API = "1.41"
 """What both are asked in: the newest that Debian's dockerd knows."""
 PATIENCE = 60
 IMAGE = "busybox:1"
-SLEEP = ("/bin/busybox", "sleep", "1000000")
+COMMAND = ("/bin/busybox", "sh", "-c", "trap 'exit 3' TERM; while :; do /bin/busybox sleep 1; done")
+"""Does nothing, and heeds SIGTERM even as process 1."""
 
 
 class Engine(Protocol):
@@ -90,7 +91,7 @@ class Dockerd:
         return _docker(self.host, str(self._socket), self._directory, words)
 
     def container(self, name: str, network: str) -> None:
-        done = self.docker("run", "-d", "--name", name, "--network", network, IMAGE, *SLEEP)
+        done = self.docker("run", "-d", "--name", name, "--network", network, IMAGE, *COMMAND)
         assert done.returncode == 0, done.stderr
 
     def close(self) -> None:
@@ -125,7 +126,7 @@ class Ours:
         return _docker(self.host, self.weftd.socket, self._directory, words)
 
     def container(self, name: str, network: str) -> None:
-        self.weftd.client.containers.run(["sleep", "1000000"], name=name, networks=[{"network": network}])
+        self.weftd.client.containers.run(COMMAND, name=name, networks=[{"network": network}])
 
     def close(self) -> None:
         self.weftd.close()

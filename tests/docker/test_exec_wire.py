@@ -70,11 +70,36 @@ def test_an_exec_is_started_once(world: World, box: str):
         "OpenStdin": True,
         "OpenStderr": False,
         "OpenStdout": True,
-        "CanRemove": True,
+        "CanRemove": False,
         "ContainerID": container,
         "DetachKeys": "",
         "Pid": 0,
     }
+
+
+def test_a_container_names_the_commands_that_run_or_have_yet_to(world: World):
+    def named() -> Any:
+        return world.ask("GET", "/containers/brief/json").json["ExecIDs"]
+
+    world.weftd.cli("run", "-d", "--name", "brief", "--", "sleep", "600")
+    assert named() is None
+    waits, runs, over = (exec_id(world, "brief", *command) for command in (["true"], ["sleep", "77"], ["false"]))
+    assert named() == [waits, runs, over]
+    for ident in (runs, over):
+        assert world.ask("POST", f"/exec/{ident}/start", {"Detach": True}).status == 200
+    eventually(lambda: named() == [waits, runs], within=5)
+    assert inspect(world, over)["ExitCode"] == 1
+    world.weftd.cli("kill", "brief")
+    eventually(lambda: named() is None, within=5)
+    eventually(lambda: inspect(world, runs)["ExitCode"] == 137, within=5)
+    assert inspect(world, over)["ExitCode"] == 1
+    gone = world.ask("GET", f"/exec/{waits}/json")
+    assert (gone.status, gone.message) == (404, f"No such exec instance: {waits}")
+    ident = world.weftd.client.containers.get("brief").id
+    again = world.ask("POST", f"/exec/{over}/start", {})
+    assert (again.status, again.message) == (409, f"container {ident} is not running")
+    world.weftd.cli("rm", "brief")
+    assert world.ask("GET", f"/exec/{over}/json").status == 404
 
 
 # What is on the wire

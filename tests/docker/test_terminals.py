@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import socket
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.docker.conftest import World
-from tests.docker.streams import Screen, begin, exec_id, inspect, rest_of, run, sleeping
+from tests.docker.streams import Screen, begin, exec_id, head_of, inspect, rest_of, run, sleeping
 from tests.waiting import eventually
+from weft.names import short
 
 pytestmark = pytest.mark.root
 
@@ -27,6 +33,34 @@ def test_a_terminal_follows_the_size_of_the_clients(world: World, box: str):
         screen.until(b"ready")
         screen.resize(44, 77)
         assert screen.code() == 9
+
+
+def test_a_size_is_granted_once_the_command_has_it(world: World, box: str):
+    """Not before it has begun: what is typed next would find the size of old."""
+    ident = exec_id(world, box, "sh", "-c", "read line; stty size", AttachStdin=True, AttachStdout=True, Tty=True)
+    supervisor = supervisor_of(world, box)
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        with begin(world, ident, tty=True) as terminal, socket.socket(socket.AF_UNIX) as asking:
+            head_of(terminal)
+            asking.connect(world.weftd.socket)
+            asking.sendall(f"POST /exec/{ident}/resize?h=44&w=77 HTTP/1.1\r\nHost: docker\r\n\r\n".encode())
+            asking.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                asking.recv(1)
+            os.kill(supervisor, signal.SIGCONT)
+            asking.settimeout(10)
+            assert asking.recv(65536).startswith(b"HTTP/1.1 200")
+            terminal.sendall(b"go\n")
+            assert rest_of(terminal, b"").endswith(b"44 77\r\n")
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+
+
+def supervisor_of(world: World, container: str) -> int:
+    ident = world.weftd.client.containers.get(container).id
+    known = json.loads(Path(f"{world.weftd.run_dir}/containers/{short(ident)}/status.json").read_text())
+    return int(known["shim_pid"])
 
 
 def test_interrupts_reach_the_command(world: World, box: str):

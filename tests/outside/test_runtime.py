@@ -137,6 +137,30 @@ def test_files_are_replaced_in_place(boxes: Boxes) -> None:
         assert boxes.execute(sandbox, "cat", "/etc/hosts").stdout == content
 
 
+def test_kill_ends_it_and_says_how(boxes: Boxes) -> None:
+    sandbox = boxes.start("sh", "-c", "trap '' TERM INT; while :; do sleep 1; done")
+    begun = time.time()
+    for _ in range(2):
+        end = another(boxes).kill(sandbox.id)
+        assert end is not None
+        assert end.code == 137
+        assert begun - 1 < end.at < time.time() + 1
+        assert boxes.runtime.pids(sandbox.id) is None
+    assert os.path.exists(boxes.runtime.log(sandbox.id))
+
+
+def test_kill_of_one_that_has_ended_says_how_that_was(boxes: Boxes) -> None:
+    sandbox = boxes.start("sh", "-c", "exit 3")
+    boxes.end(sandbox)
+    end = boxes.runtime.kill(sandbox.id)
+    assert end is not None
+    assert end.code == 3
+
+
+def test_kill_of_what_never_ran(boxes: Boxes) -> None:
+    assert boxes.runtime.kill(boxes.sandbox("sleep", "60").id) is None
+
+
 def test_discard_ends_it_and_leaves_nothing(boxes: Boxes) -> None:
     sandbox = boxes.start("sh", "-c", "trap '' TERM INT; while :; do sleep 1; done")
     shim, init = boxes.runtime.pids(sandbox.id) or (0, 0)

@@ -100,6 +100,11 @@ class NoRuntime(Nothing):
         self.ends[sandbox_id] = Exit(code=code, at=5.0)
         self.on_end(sandbox_id)
 
+    def kill(self, sandbox_id: str) -> Exit | None:
+        if self.running.pop(sandbox_id, None) is not None:
+            self.ends[sandbox_id] = Exit(code=137, at=5.0)
+        return self.ends.get(sandbox_id)
+
     def discard(self, sandbox_id: str) -> None:
         self.running.pop(sandbox_id, None)
 

@@ -95,6 +95,7 @@ def test_it_is_gone_with_all_that_it_had(house: Weftd, name: str, away: bool) ->
     assert _ask(house, "neighbour", "x") == set()
     told = eventually_told(house, container.id, begun)
     assert told[-1] == "destroy"
+    assert ("die" in told) == (name == "it was run with --rm")
     # Its name, address and port are free.
     house.client.containers.create(name="x", networks=["front"], ports=[PORT])
     house.client.containers.remove("x")

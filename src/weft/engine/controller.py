@@ -49,6 +49,7 @@ class Controller:
         self._gate = gate
         self._when_idle = when_idle
         self._preparing = False
+        self._stopping: list[str] = []
         self._owners = Owners(parts.records, parts.kernel)
         self._farewells = farewells or Farewells(parts.kernel, when_idle)
         self.announcements = Announcements(parts.records, parts.kernel, when_idle)
@@ -181,6 +182,15 @@ class Controller:
         self._parts.runtime.signal(sandbox.id, signum)
         self._emit("kill", sandbox, signal=str(signum))
 
+    @contextmanager
+    def stopping(self, sandbox_id: str) -> Iterator[None]:
+        """While somebody asks a container to end and waits for it: its end is told as a stop, too."""
+        self._stopping.append(sandbox_id)
+        try:
+            yield
+        finally:
+            self._stopping.remove(sandbox_id)
+
     def rename_container(self, ref: str, name: str) -> Sandbox:
         """Neighbours find it by the new name at once, and by the old one no more.
 
@@ -209,12 +219,17 @@ class Controller:
         if not force and sandbox.process is not None and self._parts.runtime.pids(sandbox.id):
             raise Conflict(f"container {sandbox.name!r} is running; `weft stop` it first, or `weft rm -f`")
         self._check_unshared(sandbox, force=force)
+        self._remove(sandbox, lambda: self._kill(sandbox))
+
+    def _remove(self, sandbox: Sandbox, *first: Callable[[], object]) -> None:
         endpoints = self._records.endpoints_of(sandbox.id)
         self._parts.store.drop(sandbox=sandbox.id, endpoints=[endpoint.id for endpoint in endpoints])
         go_through(
+            *first,
             lambda: self._release(sandbox, endpoints),
             lambda: self._records.drop_sandbox(sandbox),
             lambda: self._discard(sandbox),
+            lambda: self._emit_stop(sandbox),
             lambda: self._emit("destroy", sandbox),
         )
 
@@ -223,6 +238,16 @@ class Controller:
         if sharers and not force:
             shown = ", ".join(sharer.name for sharer in sharers)
             raise Conflict(f"container {sandbox.name!r} shares its network with {shown}; `weft rm` them first")
+
+    def _kill(self, sandbox: Sandbox) -> None:
+        """End its process, if that was started and nobody has noticed its end."""
+        runtime = self._parts.runtime
+        if sandbox.process is None or sandbox.exit is not None or not runtime.started(sandbox.id):
+            return
+        if runtime.pids(sandbox.id) is not None:
+            self._emit("kill", sandbox, signal="9")
+        end = runtime.kill(sandbox.id) or Exit(code=137, at=self._parts.clock.time())
+        self._emit_die(sandbox, end)
 
     def _discard(self, sandbox: Sandbox) -> None:
         if sandbox.process is not None:
@@ -238,15 +263,19 @@ class Controller:
             self.remove_container(sandbox.id, force=True)
             return
         end = self._parts.runtime.exit_of(sandbox.id) or Exit(code=137, at=self._parts.clock.time())
-        self._emit("die", sandbox, code=str(end.code))
+        self._emit_die(sandbox, end)
         if sandbox.auto_remove:
-            self.remove_container(sandbox.id, force=True)
+            self._remove(sandbox)
             return
         endpoints = self._records.endpoints_of(sandbox.id)
         exited = replace(sandbox, exit=end)
         self._parts.store.drop(endpoints=[endpoint.id for endpoint in endpoints])
         self._parts.store.put(sandbox=exited)
-        go_through(lambda: self._release(sandbox, endpoints), lambda: self._records.put_sandbox(exited))
+        go_through(
+            lambda: self._release(sandbox, endpoints),
+            lambda: self._records.put_sandbox(exited),
+            lambda: self._emit_stop(exited),
+        )
 
     # Endpoints
 
@@ -490,6 +519,13 @@ class Controller:
         self._parts.events.emit(
             "container", action, sandbox.id, sandbox.name, details={}, labels=sandbox.labels, **attributes
         )
+
+    def _emit_die(self, sandbox: Sandbox, end: Exit) -> None:
+        self._parts.events.emit_die(sandbox, end, self._parts.runtime.started(sandbox.id))
+
+    def _emit_stop(self, sandbox: Sandbox) -> None:
+        if sandbox.id in self._stopping:
+            self._emit("stop", sandbox)
 
     def _emit_endpoint(self, action: str, sandbox: Sandbox, endpoint: Endpoint) -> None:
         network = self._records.networks[endpoint.network]

@@ -135,6 +135,8 @@ class Converge:
     def _bury(self, sandbox: Sandbox, endpoints: Collection[str], end: Exit) -> None:
         """A container that ended while weft was away. Its traces are left to the sweep."""
         events = self._parts.events
+        if sandbox.process is not None:
+            events.emit_die(sandbox, end, self._parts.runtime.started(sandbox.id))
         if sandbox.process is None or sandbox.auto_remove:
             self._parts.store.drop(sandbox=sandbox.id, endpoints=endpoints)
             self._parts.runtime.discard(sandbox.id)
@@ -144,7 +146,6 @@ class Converge:
         self._parts.store.drop(endpoints=endpoints)
         self._parts.store.put(sandbox=exited)
         self._records.put_sandbox(exited)
-        events.emit("container", "die", sandbox.id, sandbox.name, labels=sandbox.labels, code=str(end.code))
 
     def _reserve(self, sandbox: Sandbox) -> None:
         if not sandbox.ports:

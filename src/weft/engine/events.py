@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from operator import itemgetter
 from typing import Literal
 
 from weft.engine.needs import Clock
+from weft.model import Exit, Sandbox
 
 _log = logging.getLogger("weft.events")
 
 _NONE: Mapping[str, str] = {}
 
 Type = Literal["network", "container", "daemon"]
+
+ASIDE = frozenset(
+    {"attach", "detach", "resize", "top", "exec_create", "exec_start", "exec_detach", "exec_die"},
+)
+"""What is done with a container and changes nothing of it. A monitor may well do so every second: it is remembered
+apart, or it would soon be all that is remembered, and the log has it at its most talkative alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +50,9 @@ class EventLog:
     def __init__(self, clock: Clock, later: Callable[[Callable[[], object]], None], *, keep: int = 1024) -> None:
         self._clock = clock
         self._later = later
-        self._recent: deque[Event] = deque(maxlen=keep)
+        self._numbers = itertools.count()
+        self._recent: deque[tuple[int, Event]] = deque(maxlen=keep)
+        self._aside: deque[tuple[int, Event]] = deque(maxlen=keep)
         self._subscribers: list[Callable[[Event], None]] = []
 
     def emit(
@@ -65,17 +76,33 @@ class EventLog:
             details=details,
             labels=labels,
         )
-        self._recent.append(event)
+        memory = self._aside if action in ASIDE else self._recent
+        memory.append((next(self._numbers), event))
         self._later(partial(self._tell, event))
+
+    def emit_die(self, sandbox: Sandbox, end: Exit, started: float) -> None:
+        """A container's process has ended; `started` is 0 if nobody knows when that was."""
+        seconds = max(0, int(end.at - started)) if started else 0
+        self.emit(
+            "container",
+            "die",
+            sandbox.id,
+            sandbox.name,
+            details={"seconds": str(seconds)},
+            labels=sandbox.labels,
+            code=str(end.code),
+        )
 
     def _tell(self, event: Event) -> None:
         for subscriber in tuple(self._subscribers):
             subscriber(event)
         fields = {"name": event.name, "id": event.id[:12], **event.attributes}
-        _log.info("%s %s", event.type, event.action, extra={"fields": fields})
+        level = logging.DEBUG if event.action in ASIDE else logging.INFO
+        _log.log(level, "%s %s", event.type, event.action, extra={"fields": fields})
 
     def recent(self) -> list[Event]:
-        return list(self._recent)
+        """In the order of what happened."""
+        return [event for _, event in sorted([*self._recent, *self._aside], key=itemgetter(0))]
 
     @property
     def listeners(self) -> int:

@@ -255,6 +255,9 @@ class Runtime(Protocol):
 
     def signal(self, sandbox_id: str, signum: int) -> None: ...
 
+    def kill(self, sandbox_id: str) -> Exit | None:
+        """Kill what still runs, and wait a few seconds for its end: how it ended, None if nobody can tell."""
+
     def discard(self, sandbox_id: str) -> None:
         """Kill what still runs and delete logs and files. Repeatable."""
 

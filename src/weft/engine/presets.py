@@ -80,7 +80,14 @@ class Presets:
                 "labels or families of its own"
             )
         common = preset.spec
-        return replace(spec, pools=common.pools, options=common.options, ipv4=common.ipv4, ipv6=common.ipv6)
+        return replace(
+            spec,
+            pools=common.pools,
+            options=common.options,
+            shown_options=common.shown_options,
+            ipv4=common.ipv4,
+            ipv6=common.ipv6,
+        )
 
 
 def _write(preset: Preset) -> str:
@@ -94,6 +101,7 @@ def _write(preset: Preset) -> str:
             "ipv4": spec.ipv4,
             "ipv6": spec.ipv6,
             "options": dict(spec.options),
+            "shown_options": dict(spec.shown_options),
             "labels": dict(spec.labels),
         }
     )

@@ -32,6 +32,7 @@ class NetworkSpec:
     attachable: bool = False
     preset: str = ""
     routes: tuple[StaticRoute, ...] = ()
+    shown_options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
 from weft import names
@@ -77,6 +78,7 @@ def wanted_network(
         preset=spec.preset,
         borrowed=borrowed,
         routes=spec.routes,
+        shown_options=dict(spec.shown_options),
     )
     check_routes(network.routes, network.pools, network.name)
     driver_named(spec.driver).check(network)
@@ -147,7 +149,7 @@ def _version(pool: PoolSpec) -> int:
 
 
 def _pool(spec: PoolSpec, bases: Sequence[tuple[IPNetwork, int]], taken: Taken, *, with_gateway: bool) -> Pool:
-    return accept_pool(
+    pool = accept_pool(
         subnet=spec.subnet,
         ip_range=spec.ip_range,
         gateway=spec.gateway,
@@ -156,6 +158,7 @@ def _pool(spec: PoolSpec, bases: Sequence[tuple[IPNetwork, int]], taken: Taken, 
         taken=taken,
         with_gateway=with_gateway,
     )
+    return replace(pool, gateway_chosen=spec.subnet is not None and spec.gateway is None)
 
 
 # Endpoints

@@ -158,6 +158,10 @@ class ShimRuntime:
             raise Conflict("the container is not running")
         _kill(run.pid, as_sent(signum))
 
+    def kill(self, sandbox_id: str) -> Exit | None:
+        _end(self._look(sandbox_id))
+        return self.exit_of(sandbox_id)
+
     def close_stdin(self, sandbox_id: str) -> None:
         """End the input of a process that was started with `open_stdin`. Repeatable."""
         self._say(sandbox_id, frames.frame(frames.STDIN))
@@ -166,11 +170,7 @@ class ShimRuntime:
         listener = self._listeners.pop(sandbox_id, None)
         if listener is not None:
             os.close(listener)
-        run = self._look(sandbox_id)
-        if run and run.pid:
-            _kill(run.pid, signal.SIGKILL)
-        if run and run.shim and not _ended(run.shim, END_SECONDS):
-            _kill(run.shim, signal.SIGKILL)
+        _end(self._look(sandbox_id))
         for path in (self._directory(sandbox_id), os.path.dirname(self.log(sandbox_id))):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -300,6 +300,14 @@ def _read_all(fd: int, seconds: float) -> str:
 def _if_alive(known: status.Status, pid: str, start: str) -> int:
     number = int(known[pid])
     return number if linux.start_time(number) == known[start] else 0
+
+
+def _end(run: _Run | None) -> None:
+    """Kill the container; its supervisor, which writes down how it ended, if that does not end with it."""
+    if run and run.pid:
+        _kill(run.pid, signal.SIGKILL)
+    if run and run.shim and not _ended(run.shim, END_SECONDS):
+        _kill(run.shim, signal.SIGKILL)
 
 
 def _kill(pid: int, signum: int) -> None:

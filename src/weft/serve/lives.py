@@ -15,6 +15,8 @@ from weft.model import Origin, Sandbox
 from weft.serve.watch import Watch
 
 KILLED = 128 + signal.SIGKILL
+KILL_SECONDS = 10.0
+"""How long what was killed may take to end."""
 
 State = Literal["created", "running", "exited"]
 
@@ -45,7 +47,7 @@ class Lives:
 
     async def stop(self, sandbox: Sandbox, *, patience: float | None, signum: int = signal.SIGTERM) -> None:
         """Returns when it has ended; SIGKILL is sent once patience (None: without end) is over. Raises Conflict."""
-        with Watch(self.parts.events) as watch:
+        with Watch(self.parts.events) as watch, self.controller.stopping(sandbox.id):
             await self._signal(sandbox, signum)
             try:
                 async with asyncio.timeout(patience):
@@ -56,6 +58,19 @@ class Lives:
             if self._lives(sandbox):
                 await self._signal(sandbox, signal.SIGKILL)
                 await self.end(watch, sandbox)
+
+    async def kill(self, sandbox: Sandbox) -> None:
+        """SIGKILL; returns when it has ended. Raises Conflict, or Unavailable if it does not end at all."""
+        with Watch(self.parts.events) as watch:
+            await self._signal(sandbox, signal.SIGKILL)
+            try:
+                async with asyncio.timeout(KILL_SECONDS):
+                    await self.end(watch, sandbox)
+            except TimeoutError:
+                raise Unavailable(
+                    f"container {sandbox.name!r} was killed and has not ended within {KILL_SECONDS:g} s: "
+                    "the kernel waits for something that one of its processes does"
+                ) from None
 
     async def end(self, watch: Watch, sandbox: Sandbox, *, removal: bool = False) -> int:
         """Wait until the sandbox has ended or was removed (with `removal`, only that); its exit code."""

@@ -41,6 +41,7 @@ def write_network(network: Network) -> bytes:
             "preset": network.preset,
             "borrowed": _write_borrowed(network.borrowed),
             "routes": [[str(route.destination), str(route.gateway)] for route in network.routes],
+            "shown_options": network.shown_options,
         }
     )
 
@@ -81,6 +82,7 @@ def _write_pool(pool: Pool) -> dict[str, object]:
         "subnet": str(pool.subnet),
         "ip_range": str(pool.ip_range) if pool.ip_range else None,
         "gateway": str(pool.gateway) if pool.gateway else None,
+        "gateway_chosen": pool.gateway_chosen,
         "aux": {name: str(address) for name, address in pool.aux.items()},
     }
 
@@ -90,6 +92,7 @@ def _read_pool(raw: dict[str, Any]) -> Pool:
         subnet=ip_network(raw["subnet"]),
         ip_range=ip_network(raw["ip_range"]) if raw["ip_range"] else None,
         gateway=_read_address(raw["gateway"]),
+        gateway_chosen=raw.get("gateway_chosen", False),
         aux={name: ip_address(text) for name, text in raw["aux"].items()},
     )
 

@@ -67,9 +67,12 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("   ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)  # noqa: B905
 
 
-def matches(filters: Sequence[str], known: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+def matches(
+    filters: Sequence[str], known: Mapping[str, str], labels: Mapping[str, str], *, begins: Sequence[str] = ()
+) -> bool:
     """Whether all --filter flags hold. `known` is filter name to text that must contain the value.
 
+    Of the names in `begins`, it must begin with the value: `die` is not `exec_die`.
     Several values of one name: one of them must hold, as with Docker.
     """
     asked: dict[str, list[str]] = {}
@@ -82,7 +85,7 @@ def matches(filters: Sequence[str], known: Mapping[str, str], labels: Mapping[st
         if name == "label":
             if not all(_has_label(labels, value) for value in values):
                 return False
-        elif not any(value in known[name] for value in values):
+        elif not any(known[name].startswith(value) if name in begins else value in known[name] for value in values):
             return False
     return True
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from weft.client import Event
 
 HEADINGS = ("NAME", "INTERFACE", "NETWORK", "RECEIVED", "SENT", "PACKETS IN", "PACKETS OUT", "ERRORS", "DROPPED")
+COMMAND_WIDTH = 64
 
 
 def events(options: Options, session: Session) -> int:
@@ -33,7 +34,7 @@ def events(options: Options, session: Session) -> int:
     show = _presentation(options)
     for event in news:
         known = {"type": event.type, "action": event.action, "name": event.name, "id": event.id}
-        if matches(options.many("filter"), known, {}):
+        if matches(options.many("filter"), known, {}, begins=("action",)):
             session.print(show(event))
             sys.stdout.flush()
     return 0
@@ -54,8 +55,19 @@ def _presentation(options: Options) -> Callable[[Event], str]:
 def _line(event: Event) -> str:
     whole = int(event.time)
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(whole)) + f".{int((event.time - whole) * 1000):03d}"
-    attributes = ", ".join(f"{key}={value}" for key, value in event.attributes.items())
+    attributes = ", ".join(f"{key}={value}" for key, value in _shown(event).items())
     return f"{moment} {event.type} {event.action} {event.name}" + (f" ({attributes})" if attributes else "")
+
+
+def _shown(event: Event) -> dict[str, str]:
+    shown = dict(event.attributes)
+    if "exec" in shown:
+        shown["exec"] = shown["exec"][:12]
+    if "command" in event.details:
+        # A client has written it: it may be long, and hold anything.
+        text = "".join(character if character.isprintable() else " " for character in event.details["command"])
+        shown["command"] = text if len(text) <= COMMAND_WIDTH else f"{text[: COMMAND_WIDTH - 1]}…"
+    return shown
 
 
 def stats(options: Options, session: Session) -> int:
@@ -127,7 +139,7 @@ COMMANDS = (
             Flag("--since", "TIME", "First what weftd remembers from then: 10m (ago), a date, seconds since the epoch"),
             Flag("--until", "TIME", "End then"),
             Flag("--follow", "", "Go on for ever, the default; --follow=false for what is remembered alone"),
-            Flag("-f --filter", "NAME=VALUE", "type, action, name or id", repeat=True),
+            Flag("-f --filter", "NAME=VALUE", "type, action (or how it begins: exec), name or id", repeat=True),
             Flag("--format", "TEMPLATE", "json, or a template such as '{{.Type}} {{.Action}} {{.Name}}'"),
             Flag("--json", "", "One JSON document a line"),
         ),

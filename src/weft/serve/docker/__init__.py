@@ -15,6 +15,7 @@ from weft.serve.docker.containers import Containers
 from weft.serve.docker.counters import Counters
 from weft.serve.docker.elsewhere import empty_lists
 from weft.serve.docker.events import Events
+from weft.serve.docker.exec_memory import KnownExecs
 from weft.serve.docker.execs import Execs
 from weft.serve.docker.logs import Logs
 from weft.serve.docker.networks import Networks
@@ -24,15 +25,16 @@ from weft.serve.routes import Route
 
 
 def docker_routes(controller: Controller, parts: Parts, worker: Worker) -> tuple[Route, ...]:
+    execs = KnownExecs(parts.records)
     return (
         *System(parts).routes(),
         *Networks(controller, parts, worker, Presets(parts)).routes(),
         *Events(parts).routes(),
-        *Containers(controller, parts, worker).routes(),
+        *Containers(controller, parts, worker, execs).routes(),
         *Logs(parts).routes(),
         *Processes(parts).routes(),
         *Counters(parts).routes(),
-        *Execs(parts).routes(),
+        *Execs(parts, execs).routes(),
         *Attach(parts, worker).routes(),
         *empty_lists(),
     )

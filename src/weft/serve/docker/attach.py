@@ -13,6 +13,7 @@ from weft.model import Sandbox
 from weft.serve.docker.detach import detach_keys
 from weft.serve.docker.dialect import Asked, Refused, Reply, Takeover
 from weft.serve.docker.supervisor import CannotStart, LeftAlone, Lost, Relay, Streams, Supervisor
+from weft.serve.docker.telling import tell
 from weft.serve.docker.terminals import console_of, read_size, running_here, with_console
 from weft.serve.routes import Route
 from weft.serve.takeover import Connection
@@ -67,9 +68,12 @@ class Attach:
                 supervisor.close()
         except (CannotStart, Lost):
             raise Refused(409, f"container {sandbox.id} is not running") from None
+        height, width = size
+        tell(self.parts, sandbox, "resize", height=str(height), width=str(width))
         return Reply(status=200)
 
     async def _serve(self, sandbox: Sandbox, streams: Streams, client: Connection, *, live: bool) -> None:
+        tell(self.parts, sandbox, "attach")
         if live:
             await client.until_read()
             try:
@@ -79,7 +83,9 @@ class Attach:
                     await Relay(client, supervisor, streams, _ignore).run()
                 finally:
                     supervisor.close()
-            except (CannotStart, Lost, LeftAlone, Detached):
+            except Detached:
+                tell(self.parts, sandbox, "detach")
+            except (CannotStart, Lost, LeftAlone):
                 pass  # the stream ends, whoever ended it
         await client.finish()
 

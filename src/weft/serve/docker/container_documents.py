@@ -6,7 +6,7 @@ absent where it expects an object ends in an error of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from weft.engine.controller import DEFAULT_NETWORK
@@ -79,7 +79,8 @@ def _addresses(port: types.Port) -> tuple[str, ...]:
 # By themselves
 
 
-def inspection(sandbox: Sandbox, parts: Parts, version: Version) -> Document:
+def inspection(sandbox: Sandbox, parts: Parts, version: Version, execs: Sequence[str]) -> Document:
+    """`execs`: the ids of the commands in it that run or have yet to be started."""
     shown = convert.container_answer(sandbox, parts)
     argv = shown.process.argv if shown.process else [""]
     files = f"{parts.config.run_dir}/containers/{short(shown.id)}" if shown.process else ""
@@ -101,7 +102,7 @@ def inspection(sandbox: Sandbox, parts: Parts, version: Version) -> Document:
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "",
-        "ExecIDs": None,
+        "ExecIDs": list(execs) or None,
         "HostConfig": _host_config(sandbox, shown),
         "GraphDriver": {"Name": "none", "Data": None},
         "Mounts": [],

@@ -79,7 +79,7 @@ def _refuse_nonsense(wanted: Filters) -> None:
                 400, f"invalid filter 'name={value}': at most three of *, +, ?, {{, and none behind a bracket"
             )
     for value in wanted.get("exited", ()):
-        if not re.fullmatch(r"-?\d+", value):
+        if not re.fullmatch("-?[0-9]{1,9}", value):
             raise Refused(400, f"invalid filter 'exited={value}'")
     for name in ("publish", "expose"):
         for value in wanted.get(name, ()):
@@ -126,7 +126,7 @@ def _networks(sandbox: Sandbox, parts: Parts) -> Iterable[str]:
             yield network.name
 
 
-_PORTS = re.compile(r"(\d+)(?:-(\d+))?(?:/(tcp|udp|sctp))?")
+_PORTS = re.compile("([0-9]{1,9})(?:-([0-9]{1,9}))?(?:/(tcp|udp|sctp))?")
 
 
 def _has_port(sandbox: Sandbox, value: str, port_of: Callable[[PortBinding], int]) -> bool:

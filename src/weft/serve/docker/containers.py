@@ -18,6 +18,7 @@ from weft.errors import Conflict, Invalid, NotFound
 from weft.model import Sandbox
 from weft.serve.docker import container_documents, container_filters
 from weft.serve.docker.dialect import Asked, Refused, Reply, Stream
+from weft.serve.docker.exec_memory import KnownExecs
 from weft.serve.docker.finding import find_container
 from weft.serve.lives import Lives, state_of
 from weft.serve.routes import Route
@@ -33,6 +34,7 @@ class Containers:
     controller: Controller
     parts: Parts
     worker: Worker
+    execs: KnownExecs
     pruning: bool = False
 
     def routes(self) -> tuple[Route, ...]:
@@ -45,7 +47,7 @@ class Containers:
             route("POST", "/{ref}/start", self.start, "Start a container that was made"),
             route("POST", "/{ref}/stop", self.stop, "Stop a container", waits=True),
             route("POST", "/{ref}/restart", self.restart, "Not here"),
-            route("POST", "/{ref}/kill", self.kill, "Send a signal to a container"),
+            route("POST", "/{ref}/kill", self.kill, "Send a signal to a container", waits=True),
             route("POST", "/{ref}/wait", self.wait, "Wait for a container"),
             route("POST", "/{ref}/rename", self.rename, "Rename a container"),
             route("DELETE", "/{ref}", self.remove, "Remove a container"),
@@ -71,7 +73,8 @@ class Containers:
         return [{**document, **_NO_SIZE} for document in documents] if asked.yes("size") else documents
 
     async def inspect(self, asked: Asked) -> dict[str, Any]:
-        document = container_documents.inspection(self._find(asked), self.parts, asked.version)
+        sandbox = self._find(asked)
+        document = container_documents.inspection(sandbox, self.parts, asked.version, self.execs.of(sandbox.id))
         return {**document, **_NO_SIZE} if asked.yes("size") else document
 
     # Their lives
@@ -104,7 +107,10 @@ class Containers:
         signum = read_signal(asked.query.get("signal") or "SIGKILL")
         if state_of(sandbox, self.parts) != "running":
             raise Refused(409, f"cannot kill container: {asked.ref}: container {sandbox.id} is not running")
-        await self.worker.call(self.controller.signal, sandbox.id, signum)
+        if signum == signal.SIGKILL:
+            await self._lives.kill(sandbox)
+        else:
+            await self.worker.call(self.controller.signal, sandbox.id, signum)
 
     async def wait(self, asked: Asked) -> Stream:
         """The head of the answer goes out at once: clients start the container when they have it."""
@@ -195,20 +201,23 @@ def name_taken(holder: Sandbox) -> str:
 def read_signal(text: str) -> int:
     """TERM, SIGTERM, sigterm, 15, SIGRTMIN+3. Raises Refused."""
     name, plus, more = text.upper().removeprefix("SIG").partition("+")
-    if name.isdecimal() and not plus:
+    if _NUMBER.fullmatch(name) and not plus:
         number = int(name)
     else:
         known = signal.Signals.__members__.get(f"SIG{name}")
-        is_sum = name == "RTMIN" and more.isdecimal()
+        is_sum = name == "RTMIN" and _NUMBER.fullmatch(more)
         number = 0 if known is None or (plus and not is_sum) else known + int(more or 0)
     if not 0 < number < signal.NSIG:
         raise Refused(400, f"invalid signal: {text}")
     return number
 
 
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
+
 def _whole(name: str, text: str | None) -> int | None:
     if not text:
         return None
-    if not re.fullmatch(r"[+-]?\d{1,9}", text):
+    if not re.fullmatch(r"[+-]?[0-9]{1,9}", text):
         raise Refused(400, f'invalid value "{text}" for {name}: it is not a number')
     return int(text)

@@ -24,6 +24,8 @@ FILTERS = (
 
 _ACTIONS = {"end": "die"}
 """weft's word to Docker's, where they differ: the namespace that a container was attached by is gone."""
+_ATTRIBUTES = {"code": "exitCode", "seconds": "execDuration", "exec": "execID", "old": "oldName"}
+"""The same for the attributes of containers' events."""
 _SCOPE = "local"
 
 _encode = msgspec.json.encode
@@ -66,7 +68,7 @@ def docker_event(event: Event) -> dict[str, Any]:
     nanoseconds = int(event.time * 1e9)
     return {
         "Type": event.type,
-        "Action": _ACTIONS.get(event.action, event.action),
+        "Action": _action(event),
         "Actor": {"ID": event.id, "Attributes": _attributes(event)},
         "scope": _SCOPE,
         "time": nanoseconds // 10**9,
@@ -74,21 +76,37 @@ def docker_event(event: Event) -> dict[str, Any]:
     }
 
 
+def _action(event: Event) -> str:
+    action = _ACTIONS.get(event.action, event.action)
+    command = event.details.get("command")
+    if command is None:
+        return action
+    return f"{action}: {command}" if " " in command else f"{action}: {command} "  # then there are no arguments
+
+
 def _attributes(event: Event) -> dict[str, str]:
     if event.action == "prune":
         return dict(event.attributes)
+    if event.type == "container":
+        return {"image": "", **event.labels, **_of_container(event), "name": event.name}
     known = {**event.details, **event.attributes, "name": event.name}
     if event.type == "network":
         known["type"] = known.pop("driver", "")
         known.pop("addresses", None)
         ident = known.pop("container_id", None)
         return {**known, "container": ident} if ident else known
-    if event.type == "container":
-        known = {"image": "", **event.labels, **known}
-        if event.action == "rename":
-            known["oldName"] = f"/{known.pop('old')}"
-        if event.action in ("die", "end"):
-            known["exitCode"] = known.pop("code", "0")
+    return known
+
+
+def _of_container(event: Event) -> dict[str, str]:
+    told = {**event.details, **event.attributes}
+    told.pop("command", None)  # it is part of the action
+    known = {_ATTRIBUTES.get(key, key): value for key, value in told.items()}
+    match event.action:
+        case "rename":
+            known["oldName"] = f"/{known['oldName']}"
+        case "end":
+            known["exitCode"] = "0"
     return known
 
 

@@ -1,14 +1,9 @@
-"""Further commands in running containers: /containers/{ref}/exec, /exec/{id}/…
-
-An exec is known to this daemon alone, for a while: who made it asks for its exit code and that is that.
-"""
+"""Further commands in running containers: /containers/{ref}/exec, /exec/{id}/…"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import secrets
-import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,36 +15,20 @@ from weft.engine.parts import Parts
 from weft.model import Sandbox
 from weft.serve.docker.detach import detach_keys
 from weft.serve.docker.dialect import Asked, Refused, Reply, Takeover
+from weft.serve.docker.exec_memory import Exec, ExecAsked, KnownExecs
 from weft.serve.docker.supervisor import CannotStart, LeftAlone, Lost, Relay, Streams, Supervisor, multiplexed
+from weft.serve.docker.telling import tell
 from weft.serve.docker.terminals import console_of, read_size, running_here
 from weft.serve.routes import Route
 from weft.serve.takeover import Connection
 from weft.shim import frames
-from weft.shim.frames import EXEC, RESIZE, STDERR, Record, number
+from weft.shim.frames import EXEC, STDERR
 from weft.shim.relay import Detached
 
-MOST = 1024
-"""How many are remembered, besides those that run."""
-MEMORY_SECONDS = 300.0
-"""How long one that has ended, or was never started, is remembered."""
 LOST = 137
 """The exit code of what was killed along with its supervisor."""
 HUNG_UP = 129
 """The exit code of what has lost its client."""
-
-
-class ExecAsked(Struct, frozen=True, rename="pascal"):
-    cmd: list[str] | None = None
-    attach_stdin: bool = False
-    attach_stdout: bool = False
-    attach_stderr: bool = False
-    tty: bool = False
-    env: list[str] | None = None
-    working_dir: str = ""
-    detach_keys: str = ""
-    user: str = ""
-    privileged: bool = False
-    console_size: tuple[int, int] | None = None
 
 
 class StartAsked(Struct, frozen=True, rename="pascal"):
@@ -59,69 +38,9 @@ class StartAsked(Struct, frozen=True, rename="pascal"):
 
 
 @dataclass(slots=True)
-class Exec:
-    asked: ExecAsked
-    sandbox_id: str
-    keys: bytes
-    size: tuple[int, int]
-    id: str = field(default_factory=lambda: secrets.token_hex(32))
-    touched: float = field(default_factory=time.monotonic)
-    """When it was made; when it ended, once it has."""
-    started: bool = False
-    pid: int = 0
-    supervisor: Supervisor | None = None
-    """While it runs."""
-    code: int | None = None
-    told: tuple[int, int] = (0, 0)
-    """The size that the supervisor knows."""
-
-    def refuse_second_start(self) -> None:
-        """Raises Refused."""
-        if self.started:
-            state = "is already running" if self.code is None else "has already run"
-            raise Refused(409, f"Error: Exec command {self.id} {state}")
-
-    def ready(self, supervisor: Supervisor, said: Record) -> None:
-        self.supervisor = supervisor
-        self.pid = number(said, "pid")
-        self._resize()
-
-    def resize(self, size: tuple[int, int]) -> None:
-        self.size = size
-        self._resize()
-
-    def _resize(self) -> None:
-        if self.supervisor is not None and self.size != self.told:
-            self.told = self.size
-            self.supervisor.send(RESIZE, frames.size(*self.size))
-
-    def end(self, code: int) -> None:
-        self.supervisor = None
-        self.pid = 0
-        self.code = code
-        self.touched = time.monotonic()
-
-    def fields(self, env: list[str], *, alone: str) -> Record:
-        """What the supervisor is asked."""
-        asked = self.asked
-        rows, columns = self.told = self.size
-        return {
-            "argv": asked.cmd or [],
-            "env": env,
-            "cwd": [asked.working_dir] if asked.working_dir else [],
-            "user": [asked.user] if asked.user else [],
-            "tty": ["1"] if asked.tty else [],
-            "stdin": ["1"] if asked.attach_stdin else [],
-            "rows": [str(rows)],
-            "columns": [str(columns)],
-            "alone": [alone],
-        }
-
-
-@dataclass(slots=True)
 class Execs:
     parts: Parts
-    known: dict[str, Exec] = field(default_factory=dict)
+    known: KnownExecs
     background: set[asyncio.Task[None]] = field(default_factory=set)
 
     def routes(self) -> tuple[Route, ...]:
@@ -153,33 +72,33 @@ class Execs:
             raise Refused(400, "No exec command specified")
         if any("\0" in text for text in (*body.cmd, *(body.env or ()), body.working_dir, body.user)):
             raise Refused(400, "invalid exec config: neither arguments nor the environment can hold a NUL")
-        one = Exec(body, sandbox.id, detach_keys(body.detach_keys), _bounded(body.console_size))
-        self._forget_old()
-        self.known[one.id] = one
+        one = Exec(body, sandbox, detach_keys(body.detach_keys), _bounded(body.console_size))
+        self.known.add(one)
+        self._tell("exec_create", one)
         return {"Id": one.id}
 
     async def start(self, asked: Asked) -> Takeover | Reply:
-        one = self._find(asked.ref)
+        one = self.known.find(asked.ref)
+        sandbox = running_here(self.parts, one.sandbox.id)
         one.refuse_second_start()
-        sandbox = running_here(self.parts, one.sandbox_id)
         body: StartAsked = asked.body
         if body.console_size is not None:
             one.size = _bounded(body.console_size)
         if body.detach:
-            one.started = True
+            self._begin(one)
             await self._start_detached(one, sandbox)
             return Reply(status=200)
         return Takeover(run=partial(self._serve, one, sandbox, raw=body.tty), raw=body.tty)
 
     async def resize(self, asked: Asked) -> Reply:
-        one = self._find(asked.ref)
+        one = self.known.find(asked.ref)
         if one.code is not None:
             raise Refused(409, f"exec {one.id} is not running")
-        one.resize(read_size(asked.query))
+        await one.resize(read_size(asked.query))
         return Reply(status=200)
 
     async def inspect(self, asked: Asked) -> dict[str, Any]:
-        one = self._find(asked.ref)
+        one = self.known.find(asked.ref)
         wish = one.asked
         assert wish.cmd
         process: dict[str, Any] = {
@@ -196,34 +115,26 @@ class Execs:
             "OpenStdin": wish.attach_stdin,
             "OpenStderr": wish.attach_stderr,
             "OpenStdout": wish.attach_stdout,
-            "CanRemove": one.code is not None,
-            "ContainerID": one.sandbox_id,
+            "CanRemove": self.known.is_old(one),
+            "ContainerID": one.sandbox.id,
             "DetachKeys": base64.b64encode(one.keys).decode() if wish.detach_keys else "",
             "Pid": one.pid,
         }
 
-    def of(self, sandbox_id: str) -> list[str]:
-        """The ids of those that run in a container."""
-        return [one.id for one in self.known.values() if one.sandbox_id == sandbox_id and one.supervisor is not None]
-
-    # What is remembered
-
-    def _find(self, ident: str) -> Exec:
-        one = self.known.get(ident)
-        if one is None or one.sandbox_id not in self.parts.records.sandboxes:
-            raise Refused(404, f"No such exec instance: {ident}")
-        return one
-
-    def _forget_old(self) -> None:
-        idle = [one for one in self.known.values() if one.code is not None or not one.started]
-        idle.sort(key=lambda one: one.touched)
-        surplus = len(idle) - MOST + 1
-        oldest = time.monotonic() - MEMORY_SECONDS
-        for index, one in enumerate(idle):
-            if index < surplus or one.touched < oldest:
-                del self.known[one.id]
-
     # Running
+
+    def _begin(self, one: Exec) -> None:
+        one.started = True
+        self._tell("exec_start", one)
+
+    def _end(self, one: Exec, code: int, *, ran: bool = True) -> None:
+        """As in Docker, no end is told of what could not be started."""
+        self.known.end(one, code)
+        if ran:
+            tell(self.parts, one.sandbox, "exec_die", exec=one.id, code=str(code))
+
+    def _tell(self, action: str, one: Exec) -> None:
+        tell(self.parts, one.sandbox, action, details={"command": one.command}, exec=one.id)
 
     async def _start_detached(self, one: Exec, sandbox: Sandbox) -> None:
         supervisor = None
@@ -232,7 +143,7 @@ class Execs:
             supervisor.send(EXEC, frames.pack(one.fields(_environment(one.asked, sandbox), alone="stay")))
             one.ready(supervisor, await supervisor.ready())
         except (CannotStart, Lost, asyncio.CancelledError) as error:
-            one.end(error.code if isinstance(error, CannotStart) else LOST)
+            self._end(one, error.code if isinstance(error, CannotStart) else LOST, ran=False)
             if supervisor is not None:
                 supervisor.close()
             if isinstance(error, asyncio.CancelledError):
@@ -242,9 +153,9 @@ class Execs:
 
     async def _until_end(self, one: Exec, supervisor: Supervisor) -> None:
         try:
-            one.end(await supervisor.end())
+            self._end(one, await supervisor.end())
         except Lost:
-            one.end(LOST)
+            self._end(one, LOST)
         finally:
             supervisor.close()
 
@@ -258,22 +169,23 @@ class Execs:
         supervisor = None
         try:
             one.refuse_second_start()  # another may have come first since this one was let in
-            one.started = True
+            self._begin(one)
             await client.until_read()
             supervisor = await Supervisor.connect(console_of(self.parts, sandbox))
-            one.end(await self._run(one, sandbox, client, supervisor, raw=raw))
+            self._end(one, await self._run(one, sandbox, client, supervisor, raw=raw))
         except Detached:
             assert supervisor is not None
+            tell(self.parts, one.sandbox, "exec_detach", exec=one.id)
             self._in_background(self._until_end(one, supervisor))
         except LeftAlone:
-            one.end(HUNG_UP)
+            self._end(one, HUNG_UP)
         except (CannotStart, Lost) as error:
             await _say(client, _refusal(error, sandbox), raw=raw)
-            one.end(error.code if isinstance(error, CannotStart) else LOST)
+            self._end(one, error.code if isinstance(error, CannotStart) else LOST, ran=one.pid != 0)
         except Refused as refused:
             await _say(client, refused, raw=raw)
         except asyncio.CancelledError:
-            one.end(HUNG_UP)
+            self._end(one, HUNG_UP, ran=one.pid != 0)
             raise
         await client.finish()
 

@@ -61,7 +61,7 @@ def matches(pattern: str, text: str) -> bool:
         raise Refused(400, f"invalid filter: {_cut(pattern)!r} repeats too much")
     try:
         return re.search(pattern, text) is not None
-    except re.error:
+    except (re.error, OverflowError):
         return pattern in text
 
 

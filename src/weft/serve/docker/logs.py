@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
@@ -108,7 +109,7 @@ def _read(asked: Asked, now: float) -> _Wish:
         streams=streams,
         since=_moment(asked, "since", now, -_GIVE),
         until=_moment(asked, "until", now, _GIVE),
-        tail=int(tail) if tail.isdecimal() else None,
+        tail=int(tail) if re.fullmatch("[0-9]{1,9}", tail) else None,
         timestamps=asked.yes("timestamps"),
         follow=asked.yes("follow"),
     )

@@ -93,6 +93,8 @@ def refuse_what_is_not_here(body: NetworkAsked) -> None:
         raise Refused(403, "a configuration network cannot depend on another configuration network")
     if body.ipam is not None and (body.ipam.driver or "default") != "default":
         raise Refused(404, f'plugin "{body.ipam.driver}" not found: weft gives addresses out itself (default)')
+    if body.ipam is not None and body.ipam.options:
+        raise Refused(400, f"unknown option {min(body.ipam.options)!r} for giving addresses out; there is none")
 
 
 def network_spec(body: NetworkAsked) -> NetworkSpec:
@@ -100,7 +102,8 @@ def network_spec(body: NetworkAsked) -> NetworkSpec:
     if not name.strip():
         raise Invalid("network name cannot be empty")
     options = dict(body.options or {})
-    said = {family: read_bool(f"option {key}", options.pop(key)) for key, family in _ENABLE.items() if key in options}
+    shown = {key: options.pop(key) for key in _ENABLE if key in options}
+    said = {_ENABLE[key]: read_bool(f"option {key}", text) for key, text in shown.items()}
     ipv4, ipv6 = body.enable_ipv4, body.enable_ipv6
     config = (body.ipam.config if body.ipam else None) or []
     return NetworkSpec(
@@ -114,6 +117,7 @@ def network_spec(body: NetworkAsked) -> NetworkSpec:
         labels=body.labels or {},
         attachable=bool(body.attachable),
         preset=(body.config_from.network if body.config_from else None) or "",
+        shown_options=shown,
     )
 
 

@@ -287,7 +287,7 @@ class Networks:
             "ConfigFrom": {"Network": network.preset},
             "ConfigOnly": preset is not None,
             **({} if members is None else {"Containers": members}),
-            "Options": dict(network.options),
+            "Options": {**network.options, **network.shown_options},
             "Labels": dict(network.labels),
         }
 
@@ -318,6 +318,7 @@ def _as_network(preset: Preset) -> Network:
         driver="null",
         pools=(),
         options=spec.options,
+        shown_options=spec.shown_options,
         labels=spec.labels,
         created=preset.created,
     )
@@ -327,7 +328,7 @@ def _pool(pool: Pool | PoolSpec) -> dict[str, Any]:
     document: dict[str, Any] = {"Subnet": str(pool.subnet)} if pool.subnet is not None else {}
     if pool.ip_range is not None:
         document["IPRange"] = str(pool.ip_range)
-    if pool.gateway is not None:
+    if pool.gateway is not None and not (isinstance(pool, Pool) and pool.gateway_chosen):
         document["Gateway"] = str(pool.gateway)
     if pool.aux:
         document["AuxiliaryAddresses"] = {name: str(address) for name, address in pool.aux.items()}

@@ -1,4 +1,4 @@
-"""GET /containers/{ref}/top: the processes in a container, as ps -ef shows them."""
+"""GET /containers/{ref}/top: the processes in a container, as `ps -ef` shows them, or as the client asks `ps` to."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import Any
 
 from weft.engine.parts import Parts
 from weft.model import Sandbox
+from weft.serve.docker import ps
 from weft.serve.docker.dialect import Asked, Refused
 from weft.serve.docker.finding import find_container
+from weft.serve.docker.telling import tell
 from weft.serve.lives import state_of
 from weft.serve.routes import Route
 
@@ -27,15 +29,29 @@ class Processes:
     parts: Parts
 
     def routes(self) -> tuple[Route, ...]:
-        return (Route(method="GET", path="/containers/{ref}/top", handler=self.top, summary="A container's processes"),)
+        return (
+            Route(
+                method="GET",
+                path="/containers/{ref}/top",
+                handler=self.top,
+                waits=True,
+                summary="A container's processes",
+            ),
+        )
 
     async def top(self, asked: Asked) -> dict[str, Any]:
-        """Whatever `ps_args` ask for, these are the columns."""
+        arguments = asked.query.get("ps_args", "")
+        ps.read_arguments(arguments)
         sandbox = find_container(self.parts, asked.ref)
         if state_of(sandbox, self.parts) != "running":
             raise Refused(409, f"container {sandbox.id} is not running")
-        rows = await asyncio.to_thread(lambda: [row for pid in pids_in(sandbox) for row in _row(pid)])
-        return {"Titles": list(TITLES), "Processes": rows}
+        if arguments in ("", "-ef"):  # which needs no ps
+            rows = await asyncio.to_thread(lambda: [row for pid in pids_in(sandbox) for row in _row(pid)])
+            table = {"Titles": list(TITLES), "Processes": rows}
+        else:
+            table = await ps.processes(arguments, await asyncio.to_thread(lambda: list(pids_in(sandbox))))
+        tell(self.parts, sandbox, "top")
+        return table
 
 
 def pids_in(sandbox: Sandbox) -> Iterator[int]:

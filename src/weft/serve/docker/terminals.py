@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from weft.engine.parts import Parts
@@ -47,6 +48,6 @@ def read_size(query: Mapping[str, str]) -> tuple[int, int]:
 
 def _length(name: str, query: Mapping[str, str]) -> int:
     text = query.get(name, "")
-    if not (text.isascii() and text.isdecimal()) or int(text[:10]) > LARGEST:
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) > LARGEST:
         raise Refused(400, f"invalid resize {'height' if name == 'h' else 'width'} {text!r}: expected 0 to {LARGEST}")
     return int(text)
