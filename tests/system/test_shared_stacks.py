@@ -184,6 +184,13 @@ def test_a_server_on_the_hosts_network_has_the_hosts_ports_and_files(weftd: Weft
     assert "http.server" in weftd.cli("logs", "s").stdout + weftd.cli("ps").stdout
 
 
+def test_only_its_own_processes_are_listed(weftd: Weftd) -> None:
+    weftd.client.containers.run(["sleep", "611"], name="hosted", networks=["host"])
+    listed = weftd.host.run(["docker", "-H", f"unix://{weftd.socket}", "top", "hosted"]).stdout
+    assert "sleep 611" in listed
+    assert "weft.daemon" not in listed
+
+
 def _hostname(weftd: Weftd) -> str:
     return weftd.host.run("hostname").stdout.strip()
 

@@ -56,7 +56,7 @@ class Counters:
     async def _look(self, sandbox: Sandbox, before: float) -> dict[str, Any]:
         sandbox = self.parts.records.sandboxes.get(sandbox.id, sandbox)
         runs = state_of(sandbox, self.parts) == "running"
-        pids = await asyncio.to_thread(lambda: sum(1 for _ in pids_in(sandbox))) if runs else 0
+        pids = await asyncio.to_thread(lambda: sum(1 for _ in pids_in(sandbox, self.parts))) if runs else 0
         interfaces = counters.stats(sandbox, self.parts).interfaces
         return {
             "name": f"/{sandbox.name}",

@@ -16,7 +16,7 @@ from weft.serve.docker import ps
 from weft.serve.docker.dialect import Asked, Refused
 from weft.serve.docker.finding import find_container
 from weft.serve.docker.telling import tell
-from weft.serve.lives import state_of
+from weft.serve.lives import pid_of, state_of
 from weft.serve.routes import Route
 
 TITLES = ("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
@@ -46,23 +46,27 @@ class Processes:
         if state_of(sandbox, self.parts) != "running":
             raise Refused(409, f"container {sandbox.id} is not running")
         if arguments in ("", "-ef"):  # which needs no ps
-            rows = await asyncio.to_thread(lambda: [row for pid in pids_in(sandbox) for row in _row(pid)])
+            rows = await asyncio.to_thread(lambda: [row for pid in pids_in(sandbox, self.parts) for row in _row(pid)])
             table = {"Titles": list(TITLES), "Processes": rows}
         else:
-            table = await ps.processes(arguments, await asyncio.to_thread(lambda: list(pids_in(sandbox))))
+            table = await ps.processes(arguments, await asyncio.to_thread(lambda: list(pids_in(sandbox, self.parts))))
         tell(self.parts, sandbox, "top")
         return table
 
 
-def pids_in(sandbox: Sandbox) -> Iterator[int]:
-    """The processes in its network namespace: that is what a container of weft's is."""
+def pids_in(sandbox: Sandbox, parts: Parts) -> Iterator[int]:
+    """The processes in its network namespace: that is what a container of weft's is.
+
+    Of one whose network is not its own, those in its PID namespace.
+    """
+    kind = "net" if sandbox.origin.own else "pid"
     try:
-        wanted = _identity(sandbox.key)
+        wanted = _identity(sandbox.key if sandbox.origin.own else f"/proc/{pid_of(sandbox, parts) or 0}/ns/pid")
     except OSError:
         return  # it has just ended
     for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdecimal()):
         try:
-            if _identity(f"/proc/{pid}/ns/net") == wanted:
+            if _identity(f"/proc/{pid}/ns/{kind}") == wanted:
                 yield pid
         except OSError:
             continue  # gone meanwhile, or the kernel lets nobody look
