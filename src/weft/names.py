@@ -12,6 +12,10 @@ SHORT = 12
 LINK_GROUP = 0x77656674
 """The group ("weft") every link of ours carries in the host's namespace: what bears it may be swept."""
 
+CHILD_GROUP = LINK_GROUP + 8
+"""The group of links inside containers that branch off from a link of the host: nothing on the host leads to them, so
+they are known by this. Another than the host's own, since a container may be a host to a weft of its own."""
+
 TABLE = "weft"
 """The nftables table (family inet) that weft owns whole, in the host and inside each container."""
 
@@ -45,9 +49,19 @@ def veth(endpoint_id: str) -> str:
     return f"wv-{endpoint_id[:SHORT]}"
 
 
+def dummy(network_id: str) -> str:
+    """The parent of a network that was given none."""
+    return f"wd-{network_id[:SHORT]}"
+
+
+def shim(network_id: str) -> str:
+    """The host's own link on a macvlan network."""
+    return f"ws-{network_id[:SHORT]}"
+
+
 def is_ours(link: str) -> bool:
     """Whether a link's name is of a form that only weft gives (the group must say so too)."""
-    return link.startswith(("wb-", "wv-"))
+    return link.startswith(("wb-", "wv-", "wd-", "ws-"))
 
 
 def pin(run_dir: str, sandbox_id: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weft.explain.branches import branch_wording
 from weft.explain.explanation import Drift, Line, state_of
 from weft.firewall.layout import SETS
 from weft.names import NAMESERVER
@@ -10,14 +11,18 @@ from weft.plan import (
     Address,
     Atom,
     Bridge,
+    Child,
+    Dummy,
     Item,
     Loopback,
     Netns,
     NftElement,
+    Parent,
     Route,
     SandboxTable,
     Sysctl,
     Veth,
+    Vlan,
 )
 
 _ELEMENTS = {
@@ -55,6 +60,8 @@ def wording(item: Item) -> tuple[str, str]:
             )
         case Veth():
             return _pair(item)
+        case Parent() | Vlan() | Dummy() | Child():
+            return branch_wording(item)
         case Address():
             return _address(item)
         case Route():
@@ -91,6 +98,8 @@ def _pair(pair: Veth) -> tuple[str, str]:
 
 def _address(item: Address) -> tuple[str, str]:
     text = f"address {item.address} on {item.link}"
+    if item.netns == HOST and item.address.network.prefixlen == item.address.max_prefixlen:
+        return text, "The host's own address among the containers, and nothing else: the link is no way to others."
     if item.netns == HOST:
         return text, "The host's own address on the network: the containers' way out, and the host's way to them."
     return text, (
@@ -104,7 +113,11 @@ def _route(item: Route) -> tuple[str, str]:
     family = " (IPv6)" if item.destination.version == 6 and target == "default" else ""
     via = f" via {item.via}" if item.via else ""
     why = "The way to these addresses."
-    if target == "default":
+    if item.netns == HOST:
+        return f"{target}{via} dev {item.link}, on the host", "The host's way to the container."
+    if target == "default" and item.via is None:
+        why = "Whatever is not next door is handed to the link as it is, and the host routes it."
+    elif target == "default":
         why = "Whatever is not next door goes to the host's address on that network, and the host passes it on."
     return f"{target}{family}{via} dev {item.link}", why
 

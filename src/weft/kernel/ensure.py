@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 from weft.errors import Conflict, Exhausted, NotFound, WeftError
 from weft.kernel import addresses, elements, links, nfnetlink, sandbox_table, sysctl
-from weft.kernel.inside import Inside, Visit
+from weft.kernel.branches import Branches
+from weft.kernel.inside import Inside, Visit, link_in
 from weft.kernel.netlink import Failure, Netlink, Request
 from weft.kernel.netns import drop_pin, is_namespace, same_namespace
 from weft.kernel.refusal import refusal
@@ -30,15 +31,19 @@ from weft.plan import (
     HOST,
     Address,
     Bridge,
+    Child,
+    Dummy,
     Item,
     Loopback,
     Netns,
     NftElement,
+    Parent,
     Plan,
     Route,
     SandboxTable,
     Sysctl,
     Veth,
+    Vlan,
 )
 
 _MOST_PORTS = 1023
@@ -109,6 +114,8 @@ class Ensure:
                     self._veth(item)
                 case Bridge():
                     self._bridge(item)
+                case Parent() | Vlan() | Dummy() | Child():
+                    Branches(self._visit).ensure(item)
                 case Loopback() | Address() | Route():
                     self._collect(item)
                 case SandboxTable():
@@ -337,11 +344,6 @@ class Ensure:
         self._send(self._visit.host.rtnl, self._veth_steps(item, self._visit.enter(item.netns)), again=True)
 
 
-def link_in(there: Inside, name: str) -> links.Link | None:
-    answer = there.rtnl.get([links.get(name)])[0]
-    return None if isinstance(answer, Failure) or not answer else links.parse(answer[0])
-
-
 def leads_to(host: Inside, found: links.Link, there: Inside, peer: str) -> bool:
     """Whether a veth's other end is the link of that name in that namespace."""
     answer = host.rtnl.get([links.get_nsid(there.descriptor)])[0]
@@ -393,6 +395,14 @@ def deed(item: Item) -> str:
             return f"make bridge {item.name}"
         case Veth():
             return f"make veth {item.name} on {item.master} with {item.peer} in {item.netns}"
+        case Parent():
+            return f"have {item.kind} links on {item.name}"
+        case Vlan():
+            return f"make VLAN {item.tag} of {item.parent} ({item.name})"
+        case Dummy():
+            return f"make {item.name}, a link that leads nowhere"
+        case Child():
+            return f"make {item.kind} {item.name} on {item.parent} {_place(item.netns)}"
         case Address():
             return f"add {item.address} to {item.link} {_place(item.netns)}"
         case Route():

@@ -95,7 +95,7 @@ class HostLook:
         return HostFacts(
             features=self._kernel.apart(features.probe) if probing else (),
             sysctls=_read_switches(defaults),
-            links=tuple(Link(name=link.name, group=link.group, mtu=link.mtu) for link in there.values()),
+            links=tuple(Link(name=link.name, group=link.group, mtu=link.mtu, up=link.up) for link in there.values()),
             addresses=tuple(own),
             default_routes=defaults,
             routes=tuple(_host_routes(routes, there)),
@@ -116,7 +116,10 @@ class HostLook:
             pins = [f"{directory}/{name}" for name in os.listdir(directory)]
         except OSError:
             pins = []
-        return [link.name for link in there if _is_marked(link)], pins
+        return [link.name for link in there if links.is_marked(link)], pins
+
+    def children(self, netns: str) -> list[str]:
+        return self._kernel.children(netns)
 
     def resolver_pid(self) -> int | None:
         """The name server's process; None if there is none."""
@@ -140,10 +143,6 @@ class HostLook:
 
 
 # The host
-
-
-def _is_marked(link: links.Link) -> bool:
-    return link.group == names.LINK_GROUP and names.is_ours(link.name)
 
 
 def _chains() -> tuple[tuple[Chain, ...], str]:
@@ -177,14 +176,14 @@ def _advertised_defaults() -> set[str]:
 def _host_routes(routes: Iterable[addresses.FoundRoute], there: Mapping[int, links.Link]) -> Iterable[HostRoute]:
     for route in routes:
         link = there[route.link]
-        if route.length == 0 or _is_marked(link):
+        if route.length == 0 or links.is_marked(link):
             continue
         destination = route.destination()
         local = isinstance(destination, IPv6Network) and (
             destination.subnet_of(_LINK_LOCAL) or destination.subnet_of(_MULTICAST)
         )
         if not local:
-            yield HostRoute(destination=destination, link=link.name)
+            yield HostRoute(destination=destination, link=link.name, on_link=not route.via)
 
 
 def _read_switches(defaults: Iterable[DefaultRoute]) -> dict[str, str]:

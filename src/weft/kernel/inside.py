@@ -7,8 +7,8 @@ import socket
 from dataclasses import dataclass, field
 
 from weft.errors import NotFound
-from weft.kernel import nfnetlink
-from weft.kernel.netlink import Netlink
+from weft.kernel import links, nfnetlink
+from weft.kernel.netlink import Failure, Netlink
 from weft.kernel.netns import Namespaces, open_namespace
 from weft.kernel.reaper import Reaper
 from weft.kernel.spares import Spare
@@ -99,6 +99,11 @@ class Visit:
         self.inside.clear()
         for slow in self._slow:
             self.reaper.retire(slow)
+
+
+def link_in(there: Inside, name: str) -> links.Link | None:
+    answer = there.rtnl.get([links.get(name)])[0]
+    return None if isinstance(answer, Failure) or not answer else links.parse(answer[0])
 
 
 def open_rtnl() -> Netlink:

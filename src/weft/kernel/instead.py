@@ -9,11 +9,26 @@ from typing import Protocol, TypeVar
 from weft.errors import WeftError
 from weft.firewall.layout import SETS
 from weft.kernel import addresses, elements, links, nfnetlink, sandbox_table, sysctl
-from weft.kernel.ensure import link_in
-from weft.kernel.inside import Inside, open_rtnl
+from weft.kernel.inside import Inside, link_in, open_rtnl
 from weft.kernel.listing import list_elements
 from weft.names import LINK_GROUP, TABLE
-from weft.plan import HOST, Address, Bridge, Item, Loopback, Netns, NftElement, Route, SandboxTable, Sysctl, Veth
+from weft.plan import (
+    HOST,
+    Address,
+    Bridge,
+    Child,
+    Dummy,
+    Item,
+    Loopback,
+    Netns,
+    NftElement,
+    Parent,
+    Route,
+    SandboxTable,
+    Sysctl,
+    Veth,
+    Vlan,
+)
 
 T = TypeVar("T")
 
@@ -42,6 +57,10 @@ def _found(item: Item, within: Within) -> str:
             return _bridge(item, within)
         case Veth():
             return _veth(item, within)
+        case Parent():
+            return ""
+        case Vlan() | Dummy() | Child():
+            return _branch(item, within)
         case Address():
             return _address(item, within)
         case Route():
@@ -96,6 +115,20 @@ def _veth(item: Veth, within: Within) -> str:
         (outer.mtu != item.mtu, f"MTU {outer.mtu} of {item.name}"),
         (inner.mtu != item.mtu, f"MTU {inner.mtu} of {item.peer}"),
         (outer.group != LINK_GROUP, f"group {outer.group}"),
+    )
+
+
+def _branch(item: Vlan | Dummy | Child, within: Within) -> str:
+    child = item if isinstance(item, Child) else None
+    link = _link(within, child.netns if child else HOST, item.name)
+    if link is None:
+        return ""
+    return _listed(
+        (child is not None and link.kind != child.kind, f"a {link.kind or 'device'} of that name"),
+        (not link.up, "down"),
+        (child is not None and child.mac not in ("", link.mac), f"MAC {link.mac}"),
+        (child is not None and child.mtu not in (0, link.mtu), f"MTU {link.mtu}"),
+        (link.group != (child.group if child else LINK_GROUP), f"group {link.group}"),
     )
 
 

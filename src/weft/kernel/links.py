@@ -24,12 +24,13 @@ from weft.kernel.netlink import (
     u32,
     zero_terminated,
 )
-from weft.names import LINK_GROUP
+from weft.names import LINK_GROUP, is_ours
 
 RTM_NEWLINK = 16
 RTM_DELLINK = 17
 RTM_GETLINK = 18
 RTM_SETLINK = 19
+RTM_NEWNSID = 88
 RTM_GETNSID = 90
 
 IFF_UP = 1
@@ -67,6 +68,7 @@ _BRPORT_ISOLATED = 33
 _INET6_ADDR_GEN_MODE = 8
 _ADDR_GEN_NONE = 1
 _NETNSA_NSID = 1
+_ANY_NSID = 0xFFFFFFFF
 _NETNSA_FD = 3
 _RTEXT_FILTER_SKIP_STATS = 8
 _SIOCGIFINDEX = 0x8933
@@ -211,6 +213,11 @@ def get_nsid(namespace: int) -> Request:
     return Request(RTM_GETNSID, 0, b"\0\0\0\0" + u32(_NETNSA_FD, namespace))
 
 
+def give_nsid(namespace: int) -> Request:
+    """Have the socket's namespace know the one of that descriptor by a number, which the kernel chooses."""
+    return Request(RTM_NEWNSID, 0, b"\0\0\0\0" + u32(_NETNSA_NSID, _ANY_NSID) + u32(_NETNSA_FD, namespace))
+
+
 def index_of(socket: Netlink, name: str) -> int:
     """The index of a link in the socket's namespace; 0 if there is none. Takes no lock in the kernel."""
     try:
@@ -235,7 +242,7 @@ class Link:
     master: int
     up: bool
     peer: int
-    """The index of a veth's other end."""
+    """The index of a veth's other end, or of the link that this one branches off from."""
     nsid: int
     """The namespace of the other end as a number of the link's own; -1 if it is the same namespace."""
     port_state: int | None
@@ -264,6 +271,11 @@ def parse(message: Message) -> Link:
         port_state=port[_BRPORT_STATE][0] if _BRPORT_STATE in port else None,
         isolated=port.get(_BRPORT_ISOLATED, b"\0")[0] == 1,
     )
+
+
+def is_marked(link: Link) -> bool:
+    """Whether a link of the host is weft's. A VLAN sub-interface has the name that its parent and tag give it."""
+    return link.group == LINK_GROUP and (is_ours(link.name) or link.kind == "vlan")
 
 
 def parse_nsid(message: Message) -> int:

@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from weft.kernel import addresses, elements, links, sandbox_table, sysctl
 from weft.kernel.addresses import FoundAddress
-from weft.kernel.ensure import RightTables, leads_to, link_in
-from weft.kernel.inside import Inside, Visit
+from weft.kernel.branches import Branches
+from weft.kernel.ensure import RightTables, leads_to
+from weft.kernel.inside import Inside, Visit, link_in
 from weft.kernel.netns import is_namespace, same_namespace
 from weft.model import IPAddress
 from weft.names import LINK_GROUP
-from weft.plan import Address, Bridge, Item, Loopback, Netns, NftElement, Plan, Route, SandboxTable, Sysctl, Veth
+from weft.plan import (
+    Address,
+    Bridge,
+    Child,
+    Dummy,
+    Item,
+    Loopback,
+    Netns,
+    NftElement,
+    Parent,
+    Plan,
+    Route,
+    SandboxTable,
+    Sysctl,
+    Veth,
+    Vlan,
+)
 
 _MAIN = 254
 
@@ -43,6 +60,8 @@ class Missing:
                 return self._bridge(item)
             case Veth():
                 return self._veth(item)
+            case Parent() | Vlan() | Dummy() | Child():
+                return Branches(self._visit).holds(item)
             case Address():
                 return self._address(item)
             case Route():

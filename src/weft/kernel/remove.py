@@ -2,7 +2,8 @@
 
 Nothing here waits for the kernel to delete a link of a container. Where the whole namespace ends, its links end with
 it; the host's end is only set down, so that no packet passes from this moment on. Where the namespace stays (it is
-somebody else's, or only one network is left), the reaper deletes the link within moments.
+somebody else's, or only one network is left), the reaper deletes the link within moments. Links that branch off from
+one of the host's have no other end there: they are deleted on the spot.
 """
 
 from __future__ import annotations
@@ -11,12 +12,27 @@ import errno
 
 from weft.errors import WeftError
 from weft.kernel import addresses, elements, links, sandbox_table
+from weft.kernel.branches import Branches
 from weft.kernel.ensure import deed
 from weft.kernel.inside import Visit
 from weft.kernel.netlink import Failure, Request
 from weft.kernel.netns import drop_pin
 from weft.kernel.refusal import refusal
-from weft.plan import HOST, Address, Bridge, Item, Netns, NftElement, Plan, Route, SandboxTable, Veth
+from weft.plan import (
+    HOST,
+    Address,
+    Bridge,
+    Child,
+    Dummy,
+    Item,
+    Netns,
+    NftElement,
+    Plan,
+    Route,
+    SandboxTable,
+    Veth,
+    Vlan,
+)
 
 _GONE = (errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENOENT, errno.ENXIO)
 
@@ -33,7 +49,8 @@ class Remove:
     def run(self, plan: Plan) -> list[WeftError]:
         ending = {item.path for item in plan if isinstance(item, Netns) and item.source is None}
         dying = {(item.netns, item.peer) for item in plan if isinstance(item, Veth)}
-        dying |= {(HOST, item.name) for item in plan if isinstance(item, Bridge)}
+        dying |= {(HOST, item.name) for item in plan if isinstance(item, Bridge | Vlan | Dummy)}
+        dying |= {(item.netns, item.name) for item in plan if isinstance(item, Child)}
         for item in reversed(plan):
             if isinstance(item, NftElement):
                 self._flush_host()
@@ -46,6 +63,11 @@ class Remove:
                         self._veth(item, stays=item.netns not in ending)
                     case Bridge():
                         self._host.append((links.delete(item.name), item))
+                    case Vlan() | Dummy() | Child():
+                        # Also where the namespace ends: until it has, the kernel would not let another have the MAC.
+                        self._flush_host()
+                        for failure in Branches(self._visit).remove(item):
+                            self._note(item, failure)
                     case Address() | Route() if item.netns not in ending and (item.netns, item.link) not in dying:
                         self._from_link(item)
                     case SandboxTable() if item.netns not in ending:
