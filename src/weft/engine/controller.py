@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import partial
 
 from weft import names
+from weft.drivers import claim_on_parent, driver_named
 from weft.engine import files, plans, wanted
 from weft.engine.farewells import Farewells
 from weft.engine.gate import Gate
@@ -55,13 +56,15 @@ class Controller:
     def create_network(self, spec: NetworkSpec) -> Network:
         """Raises Invalid, Conflict (name, overlap), Exhausted, NotFound (driver)."""
         parts = self._parts
-        network = wanted.wanted_network(
-            spec, self._records, parts.config, parts.kernel.host_networks(), self._seed(), parts.clock.time()
-        )
+        uplink = wanted.uplink_of(spec, parts.config)
+        if uplink.name:
+            parts.kernel.check_link(*filter(None, (uplink.name, uplink.base)))
+        host = parts.kernel.host_networks(uplink.name)
+        network = wanted.wanted_network(spec, self._records, parts.config, host, self._seed(), parts.clock.time())
         plan = plans.network_plan(network)
         parts.store.put(network=network, pending=(network.id,))
         with self._undoing(
-            plan,
+            plans.network_leavings(network, self._records.networks.values()),
             (network.id,),
             lambda: parts.store.drop(network=network.id),
             lambda: parts.names.drop_network(network.id),
@@ -90,7 +93,7 @@ class Controller:
         self._emit_network("destroy", network)
         go_through(
             lambda: parts.names.drop_network(network.id),
-            lambda: parts.kernel.remove(plans.network_plan(network)),
+            lambda: parts.kernel.remove(plans.network_leavings(network, self._records.networks.values())),
             self._gate.settle,
         )
 
@@ -334,7 +337,8 @@ class Controller:
         for wish in spec.networks or (EndpointSpec(network=DEFAULT_NETWORK),):
             network = self._network_for(wish.network)
             ordinary = not endpoints and sandbox.origin is Origin.MADE and wish.ifname is None
-            beginning = (self._parts.kernel.offer(names.bridge(network.id)) if ordinary else None) or ""
+            bridge = driver_named(network.driver).link(network)
+            beginning = (self._parts.kernel.offer(bridge) if ordinary and bridge else None) or ""
             endpoint = wanted.wanted_endpoint(wish, network, sandbox, endpoints, self._records, beginning=beginning)
             endpoints.append(endpoint)
         return sorted(endpoints, key=self._records.gateway_rank) if len(endpoints) > 1 else endpoints
@@ -439,8 +443,10 @@ class Controller:
         return seed
 
     def _entered(self, sandbox: Sandbox, endpoint: Endpoint) -> None:
-        if endpoint.mac != names.mac_of(endpoint.addresses[0].ip):
-            # A neighbour may remember the address with another MAC. One that follows from the address is always right.
+        on_wire = claim_on_parent(self._records.networks[endpoint.network]) is not None
+        if on_wire or endpoint.mac != names.mac_of(endpoint.addresses[0].ip):
+            # A neighbour may remember the address with another MAC. One that follows from the address is always right,
+            # unless somebody had the address whom weft knows nothing of.
             addresses = [interface.ip for interface in endpoint.addresses]
             announce = partial(self._parts.kernel.announce, sandbox.key, endpoint.ifname, endpoint.mac, addresses)
             self._when_idle(announce)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
-from weft.drivers import driver_named
+from weft.drivers import claim_on_parent, driver_named
 from weft.engine import plans
 from weft.engine.converge import Converge
 from weft.engine.explain import Ask
-from weft.engine.gate import Gate
+from weft.engine.gate import Gate, forwarded
 from weft.engine.parts import Parts
 from weft.errors import WeftError
 from weft.explain.health.checks import examine
@@ -34,6 +34,9 @@ class HostReader(Protocol):
 
     def marked(self) -> tuple[list[str], list[str]]:
         """The names of all links, and the paths of all pins, that bear weft's mark."""
+
+    def children(self, netns: str) -> list[str]:
+        """The links inside a container that bear weft's mark."""
 
     def resolver_pid(self) -> int | None:
         """The name server's process; None if there is none."""
@@ -68,6 +71,7 @@ class Doctor:
             yield _quietly(partial(converge.heal_network, network_id))
         for sandbox_id in list(records.sandboxes):
             yield _quietly(partial(converge.heal_sandbox, sandbox_id))
+            yield _quietly(partial(converge.sweep_sandbox, sandbox_id))
         yield _quietly(converge.sweep)
         yield _quietly(converge.reconcile_names)
 
@@ -177,7 +181,15 @@ class Examination:
         self._leftovers = (
             *(f"link {link}" for link in links if link not in asked_links),
             *(f"namespace {pin}" for pin in pins if pin not in asked_pins),
+            *(leftover for sandbox in self._live() for leftover in self._left_inside(sandbox)),
         )
+
+    def _left_inside(self, sandbox: Sandbox) -> Iterator[str]:
+        if self._parts.kernel.is_namespace(sandbox.key):
+            wanted = {endpoint.ifname for endpoint in self._parts.records.endpoints_of(sandbox.id)}
+            for link in self._reader.children(sandbox.key):
+                if link not in wanted:
+                    yield f"link {link} in container {sandbox.name}"
 
     def _look_at_names(self) -> None:
         self._resolver_pid = self._reader.resolver_pid()
@@ -197,11 +209,14 @@ class Examination:
 
     def _use(self, network: Network) -> NetworkUse:
         plan = plans.network_plan(network)
+        claim = claim_on_parent(network)
         return NetworkUse(
             network=network,
             link=driver_named(network.driver).link(network),
             mtu=next((item.mtu for item in plan if isinstance(item, Bridge)), 0),
             members=len(self._parts.records.endpoints_on(network.id)),
+            parent=claim.parent if claim else "",
+            forwarded=forwarded(network),
         )
 
 

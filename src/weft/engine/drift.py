@@ -11,9 +11,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from weft import names
+from weft.drivers import claim_on_parent, driver_named
 from weft.engine.converge import Converge
 from weft.engine.parts import Parts
 from weft.errors import NotFound
+from weft.model import Network
 
 GATHER_SECONDS = 0.03
 _AT_A_TIME = 16
@@ -62,15 +64,16 @@ class Drift:
             self._converge.audit()
             return
         for network_id in self._networks_of(links):
-            if self._converge.heal_network(network_id):
+            on_parent = claim_on_parent(self._records.networks[network_id]) is not None
+            if self._converge.heal_network(network_id) or on_parent:  # whose members may have routes on the host
                 for sandbox_id in self._converge.members(network_id):
                     self._converge.heal_sandbox(sandbox_id)
         for sandbox_id in {*self._sandboxes_of(links), *self._sandboxes_in(namespaces)}:
             self._converge.heal_sandbox(sandbox_id)
 
     def _networks_of(self, links: Iterable[str]) -> set[str]:
-        bridges = {names.bridge(network_id): network_id for network_id in self._records.networks}
-        return {bridges[link] for link in links if link in bridges}
+        changed = set(links)
+        return {ident for ident, network in self._records.networks.items() if not changed.isdisjoint(_links(network))}
 
     def _sandboxes_of(self, links: Iterable[str]) -> set[str]:
         wanted = {link for link in links if link.startswith("wv-")}
@@ -79,5 +82,15 @@ class Drift:
         return {e.sandbox for e in self._records.endpoints.values() if names.veth(e.id) in wanted}
 
     def _sandboxes_in(self, namespaces: Iterable[int]) -> set[str]:
-        found = {self._namespaces.get(number, "") for number in namespaces}
+        numbers = set(namespaces)
+        if not numbers <= self._namespaces.keys():
+            while self._to_learn:  # the news is of somebody who has just come
+                self._learn(self._to_learn.popleft())
+        found = {self._namespaces.get(number, "") for number in numbers}
         return {sandbox_id for sandbox_id in found if sandbox_id in self._records.sandboxes}
+
+
+def _links(network: Network) -> set[str]:
+    """The links of the host that a network cannot do without."""
+    claim = claim_on_parent(network)
+    return {*driver_named(network.driver).links(network), *((claim.parent,) if claim else ())}

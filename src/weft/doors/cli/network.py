@@ -68,6 +68,7 @@ def _row(network: Network, *, whole: bool) -> dict[str, str]:
         "IPv4": str(network.ipv4).lower(),
         "IPv6": str(network.ipv6).lower(),
         "Bridge": network.bridge or "",
+        "Parent": network.parent or "",
         "Labels": labels_text(network.labels),
     }
 
@@ -123,13 +124,15 @@ COMMANDS = (
         flags=(
             Flag("--subnet", "SUBNET", "Such as 10.7.0.0/24; a free one is chosen if none is given", repeat=True),
             Flag("--ip-range", "SUBNET", "Choose containers' addresses from this part of the subnet", repeat=True),
-            Flag("--gateway", "ADDRESS", "The host's own address on the network", repeat=True),
+            Flag("--gateway", "ADDRESS", "The router's address; on a bridge network the host's own", repeat=True),
             Flag("--aux-address", "NAME=ADDRESS", "An address that something else has: never given out", repeat=True),
             Flag("--ipv6", "", "With IPv6"),
             Flag("--ipv4", "", "With IPv4, the default; --ipv4=false for a network without"),
             Flag("--internal", "", "Nothing leads out of the network or into it"),
-            Flag("-d --driver", "DRIVER", "bridge, the default", completes="bridge"),
-            Flag("-o --opt", "KEY=VALUE", "An option of the driver: mtu, icc, masquerade", repeat=True),
+            Flag("-d --driver", "DRIVER", "bridge, the default; macvlan, ipvlan", completes="bridge macvlan ipvlan"),
+            Flag(
+                "-o --opt", "KEY=VALUE", "An option of the driver, such as mtu or parent", repeat=True, completes="opt"
+            ),
             Flag("-l --label", "KEY=VALUE", "A label", repeat=True),
         ),
         details="""\
@@ -141,6 +144,10 @@ Flags about addresses may be given once per family. The new network's id is prin
             ("any free subnet", "weft network create front"),
             ("both families, IPv6 chosen by weft", "weft network create --subnet 10.7.0.0/24 --ipv6 front"),
             ("a database network that nobody leaves", "weft network create --internal back"),
+            (
+                "containers on the LAN behind eth0, with its router",
+                "weft network create -d macvlan --subnet 192.168.50.0/24 --gateway 192.168.50.1 --opt parent=eth0 lan",
+            ),
             (
                 "dynamic addresses from the upper half, one kept free",
                 "weft network create --subnet 10.7.0.0/24 --ip-range 10.7.0.128/25 --aux-address nas=10.7.0.200 lan",
