@@ -8,7 +8,7 @@ from weft.explain.health.firewalls import in_the_way, shut_chains
 from weft.explain.items import wording
 from weft.explain.reach.facts import Listener, Party, ReachFacts, Step
 from weft.model import Endpoint, IPAddress, Network
-from weft.plan import Address, Bridge, Item, Netns, NftElement, Plan, Route, Veth
+from weft.plan import HOST, Address, Bridge, Child, Dummy, Item, Netns, NftElement, Parent, Plan, Route, Veth, Vlan
 
 FIX = ("weft doctor --fix",)
 
@@ -53,7 +53,7 @@ def resolves(facts: ReachFacts, expected: Sequence[IPAddress]) -> Step:
 def interface(party: Party, endpoint: Endpoint, network: Network, facts: ReachFacts) -> Step:
     """The container's own interface, and the way from there to the network's bridge."""
     items = [item for item in party.plan if _of_interface(item, endpoint)]
-    items += [item for item in facts.network_plans[network.id] if isinstance(item, Bridge)]
+    items += [item for item in facts.network_plans[network.id] if isinstance(item, Bridge | Parent | Vlan | Dummy)]
     wrong = [item for item in items if item in facts.drift]
     if wrong:
         return lacking(f"{party.name} is not connected to network {network.name} as it should be", wrong, facts)
@@ -65,14 +65,14 @@ def interface(party: Party, endpoint: Endpoint, network: Network, facts: ReachFa
 
 def _of_interface(item: Item, endpoint: Endpoint) -> bool:
     match item:
-        case Veth(peer=link) | Address(link=link):
+        case Veth(peer=link) | Child(name=link) | Address(link=link):
             return link == endpoint.ifname
         case _:
             return isinstance(item, Netns)
 
 
 def default_route(party: Party, version: int, facts: ReachFacts) -> Step:
-    routes = [i for i in party.plan if isinstance(i, Route) and i.destination.version == version]
+    routes = [i for i in party.plan if isinstance(i, Route) and i.netns != HOST and i.destination.version == version]
     family = f"IPv{version}"
     if not routes:
         networks = [facts.networks[endpoint.network] for endpoint in party.endpoints]
@@ -90,7 +90,20 @@ def default_route(party: Party, version: int, facts: ReachFacts) -> Step:
         )
     if routes[0] in facts.drift:
         return lacking(f"{party.name} has lost its way out", [routes[0]], facts)
+    if routes[0].via is None or not _is_hosts(routes[0], party, facts):
+        return Step(holds="yes", text=f"{party.name} has a way out ({wording(routes[0])[0]})")
     return Step(holds="yes", text=f"{party.name} sends it to the host ({wording(routes[0])[0]})")
+
+
+def _is_hosts(route: Route, party: Party, facts: ReachFacts) -> bool:
+    """Whether the router is the host."""
+    network = next((e.network for e in party.endpoints if e.ifname == route.link), "")
+    return parent_of(facts.network_plans.get(network, ())) is None
+
+
+def parent_of(plan: Plan) -> Parent | None:
+    """The link of the host that a network branches off from, if it does."""
+    return next((item for item in plan if isinstance(item, Parent)), None)
 
 
 def forwards(version: int, facts: ReachFacts) -> Step:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from weft.explain.health.facts import HostFacts
-from weft.explain.reach import steps
+from weft.explain.reach import steps, wires
 from weft.explain.reach.facts import Party, Reach, ReachFacts, Step, reach
 from weft.model import Endpoint, IPAddress, Network, PortBinding
-from weft.plan import Address, Bridge, NftElement, Veth
+from weft.plan import HOST, Address, Bridge, NftElement, Route, Veth
 
 
 def walk(facts: ReachFacts) -> Reach:
@@ -96,6 +96,9 @@ def _strangers(facts: ReachFacts) -> Step:
 
 
 def _let_talk(network: Network, version: int, facts: ReachFacts) -> Iterator[Step]:
+    if _on_wire(network, facts):
+        yield from wires.let_talk(network, facts)
+        return
     isolated = [
         i for i in facts.target.plan if isinstance(i, Veth) and i.isolated and i.master == _bridge(network, facts)
     ]
@@ -114,6 +117,10 @@ def _let_talk(network: Network, version: int, facts: ReachFacts) -> Iterator[Ste
         yield from steps.others_let_pass(network, version, facts)
     else:
         yield Step(holds="yes", text="frames within a bridge are not shown to the host's firewall")
+
+
+def _on_wire(network: Network, facts: ReachFacts) -> bool:
+    return steps.parent_of(facts.network_plans[network.id]) is not None
 
 
 def _bridge(network: Network, facts: ReachFacts) -> str:
@@ -142,7 +149,10 @@ def _to_host(facts: ReachFacts) -> Iterator[Step]:
     if endpoint is None:
         yield steps.default_route(source, version, facts)
     else:
-        yield steps.interface(source, endpoint, facts.networks[endpoint.network], facts)
+        network = facts.networks[endpoint.network]
+        yield steps.interface(source, endpoint, network, facts)
+        if _on_wire(network, facts):
+            yield wires.to_host(endpoint, network, facts)
     port = facts.asked.port
     for publisher in facts.publishers:
         binding = next((b for b in _bindings(publisher) if _meets(b, facts)), None)
@@ -191,14 +201,19 @@ def _to_outside(facts: ReachFacts) -> Iterator[Step]:
     version = facts.asked.address.version if facts.asked.address else 4
     if facts.asked.name:
         yield _outside_name(facts)
-    route = steps.default_route(facts.source, version, facts)
-    yield route
-    if route.holds == "no":
-        return
-    endpoint = _gateway_endpoint(facts, version)
+    near = _next_door(facts)
+    if near is None:
+        route = steps.default_route(facts.source, version, facts)
+        yield route
+        if route.holds == "no":
+            return
+    endpoint = near or _leading_endpoint(facts, version)
     if endpoint is not None:
         network = facts.networks[endpoint.network]
         yield steps.interface(facts.source, endpoint, network, facts)
+        if _on_wire(network, facts):
+            yield from wires.to_outside(endpoint, network, facts.asked.address, facts)
+            return
         yield steps.forwards(version, facts)
         plan = facts.network_plans[network.id]
         outbound = steps.elements(plan, "outbound")
@@ -212,6 +227,23 @@ def _to_outside(facts: ReachFacts) -> Iterator[Step]:
             )
         yield from steps.others_let_pass(network, version, facts)
     yield _host_route(facts.host, facts.asked.address, version)
+
+
+def _next_door(facts: ReachFacts) -> Endpoint | None:
+    """The endpoint on whose wire the address is: no router is needed."""
+    address = facts.asked.address
+    if address is None:
+        return None
+    on_wires = [e for e in facts.source.endpoints if _on_wire(facts.networks[e.network], facts)]
+    return next((e for e in on_wires if any(address in interface.network for interface in e.addresses)), None)
+
+
+def _leading_endpoint(facts: ReachFacts, version: int) -> Endpoint | None:
+    """The one that carries the default route."""
+    routes = [i for i in facts.source.plan if isinstance(i, Route) and i.netns != HOST]
+    link = next((i.link for i in routes if i.destination.version == version and i.destination.prefixlen == 0), "")
+    carrying = next((e for e in facts.source.endpoints if e.ifname == link), None)
+    return carrying or _gateway_endpoint(facts, version)
 
 
 def _outside_name(facts: ReachFacts) -> Step:
@@ -255,7 +287,9 @@ def _from_host(facts: ReachFacts) -> Iterator[Step]:
         shown = " and ".join(str(interface.ip) for interface in endpoint.addresses)
         yield Step(holds="yes", text=f"{target.name} is at {shown}", why="Its name means nothing to the host.")
     own = [i for i in facts.network_plans[network.id] if isinstance(i, Address) and i in facts.drift]
-    if own:
+    if _on_wire(network, facts):
+        yield from wires.from_host(endpoint, network, facts)
+    elif own:
         yield steps.lacking(f"the host has no address on network {network.name}", own, facts)
     else:
         yield Step(holds="yes", text=f"the host has an address of its own on network {network.name}")
@@ -275,6 +309,12 @@ def _from_outside(facts: ReachFacts) -> Iterator[Step]:
     target, port = facts.target, facts.asked.port
     bindings = [b for b in _bindings(target) if port in (None, b.container_port, b.host_port)]
     bindings = [b for b in bindings if b.proto == facts.asked.proto]
+    if not bindings and (near := _on_a_wire(facts)) is not None:
+        network = facts.networks[near.network]
+        yield steps.interface(target, near, network, facts)
+        yield wires.from_outside(near, network, facts)
+        yield from _arrived(facts, target.addresses)
+        return
     if not bindings:
         what = facts.asked.service if port is not None else "no port"
         yield Step(
@@ -300,6 +340,12 @@ def _from_outside(facts: ReachFacts) -> Iterator[Step]:
     found = steps.listens(facts, binding.container_port, target.addresses, target)
     if found is not None:
         yield found
+
+
+def _on_a_wire(facts: ReachFacts) -> Endpoint | None:
+    """The endpoint that those outside reach as it is."""
+    outward = [e for e in facts.target.endpoints if not facts.networks[e.network].internal]
+    return next((e for e in outward if _on_wire(facts.networks[e.network], facts)), None)
 
 
 def _published_where(binding: PortBinding, target: Party) -> Step:
