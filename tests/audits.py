@@ -189,7 +189,7 @@ class _Audit:
         networks = self._loaded.networks
         wanted = {link for each in networks for link in driver_named(each.driver).links(each)}
         wanted |= {names.veth(endpoint.id) for endpoint in self._loaded.endpoints}
-        for name in {name for name in _host_links(self._kernel) if names.is_ours(name)} - wanted:
+        for name in {link.name for link in self._kernel._links() if links.is_marked(link)} - wanted:
             yield f"link {name} has no record"
         for pin in set(os.listdir(f"{self._run_dir}/netns")) - {names.short(s.id) for s in self._live}:
             yield f"pin {pin} has no record"

@@ -64,6 +64,8 @@ from weft.store.sqlite import SqliteStore
 _log = logging.getLogger("weft.daemon")
 
 _REVIVE_SECONDS = 1.0
+_RETRY_SECONDS = 0.5
+"""Until what could not be put right is tried again."""
 
 
 class _SystemClock:
@@ -217,6 +219,12 @@ class _Ears:
         if not daemon.resolver.alive():  # could not be started; what else there is goes on without names
             daemon.worker.submit(self._revive_resolver)
         self._loop.call_later(daemon.config.audit_seconds, self._audit)
+        self._loop.call_later(_RETRY_SECONDS, self._retry)
+
+    def _retry(self) -> None:
+        if self._daemon.converge.is_waiting():
+            self._daemon.worker.when_idle(self._daemon.converge.retry)
+        self._loop.call_later(_RETRY_SECONDS, self._retry)
 
     def _audit(self) -> None:
         self._daemon.worker.when_idle(self._daemon.converge.audit)

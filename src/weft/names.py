@@ -14,6 +14,9 @@ LINK_GROUP = 0x77656674
 
 BRIDGE_MAC = "02:77:"
 """How the MACs of our bridges begin: with the group it marks one whose name the user chose."""
+CHILD_GROUP = LINK_GROUP + 8
+"""The group of links inside containers that branch off from a link of the host: nothing on the host leads to them, so
+they are known by this. Another than the host's own, since a container may be a host to a weft of its own."""
 
 TABLE = "weft"
 """The nftables table (family inet) that weft owns whole, in the host and inside each container."""
@@ -53,9 +56,19 @@ def vlan(network_id: str) -> str:
     return f"wl-{network_id[:SHORT]}"
 
 
+def dummy(network_id: str) -> str:
+    """The parent of a network that was given none."""
+    return f"wd-{network_id[:SHORT]}"
+
+
+def shim(network_id: str) -> str:
+    """The host's own link on a macvlan network."""
+    return f"ws-{network_id[:SHORT]}"
+
+
 def is_ours(link: str) -> bool:
     """Whether a link's name is of a form that only weft gives (the group must say so too)."""
-    return link.startswith(("wb-", "wv-", "wl-"))
+    return link.startswith(("wb-", "wv-", "wl-", "wd-", "ws-"))
 
 
 def pin(run_dir: str, sandbox_id: str) -> str:

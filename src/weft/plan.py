@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from weft.model import IPAddress, IPInterface, IPNetwork
-from weft.names import LINK_GROUP, NAMESERVER, TABLE
+from weft.names import CHILD_GROUP, LINK_GROUP, NAMESERVER, TABLE
 
 HOST = ""
 
@@ -112,8 +112,19 @@ class Veth:
 
 
 @dataclass(frozen=True, slots=True)
+class Parent:
+    """A link in the host's namespace off which links of a kind (macvlan, ipvlan) may branch. weft does not make it."""
+
+    name: str
+    kind: str
+
+    def describe(self) -> tuple[str, ...]:
+        return (f"ip link show {self.name}",)
+
+
+@dataclass(frozen=True, slots=True)
 class Vlan:
-    """A VLAN sub-interface of `parent` in the host's namespace, up, marked with the link group."""
+    """A VLAN sub-interface in the host's namespace. One that is there already is used as it is; ours has the mark."""
 
     name: str
     parent: str
@@ -121,6 +132,7 @@ class Vlan:
 
     def describe(self) -> tuple[str, ...]:
         return (
+            f"ip link show {self.name} || "
             f"ip link add link {self.parent} name {self.name} group {LINK_GROUP} type vlan id {self.tag}",
             f"ip link set {self.name} addrgenmode none up",
         )
@@ -146,6 +158,58 @@ class ProxyNeighbour:
 
     def describe(self) -> tuple[str, ...]:
         return (f"ip neigh add proxy {self.address} dev {self.link}",)
+
+
+@dataclass(frozen=True, slots=True)
+class Dummy:
+    """A link in the host's namespace that leads nowhere, marked, up."""
+
+    name: str
+    mtu: int
+
+    def describe(self) -> tuple[str, ...]:
+        return (
+            f"ip link add {self.name} mtu {self.mtu} group {LINK_GROUP} type dummy",
+            f"ip link set {self.name} addrgenmode none up",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A link that branches off from `parent`, a link in the host's namespace; born in `netns`, marked, up."""
+
+    netns: str
+    name: str
+    parent: str
+    kind: str
+    """macvlan or ipvlan."""
+    mode: str
+    flag: str = ""
+    """Of ipvlan: bridge, private or vepa."""
+    mac: str = ""
+    """Empty: the parent's."""
+    mtu: int = 0
+    """0: the parent's."""
+
+    @property
+    def group(self) -> int:
+        return CHILD_GROUP if self.netns else LINK_GROUP
+
+    def describe(self) -> tuple[str, ...]:
+        # Many kernels refuse a link of a name that the host has too, wherever it is to be born: hence another at first.
+        born = "weft0" if self.netns else self.name
+        words = ["ip link add link", self.parent, "name", born]
+        words += ["netns", self.netns] if self.netns else []
+        words += ["address", self.mac] if self.mac else []
+        words += ["mtu", str(self.mtu)] if self.mtu else []
+        words += ["group", str(self.group), "type", self.kind, "mode", self.mode]
+        words += [self.flag] if self.flag else []
+        second = f"ip link set {born} name {self.name}" if self.netns else f"sysctl -w net.ipv6.conf.{born}.accept_ra=0"
+        return (
+            " ".join(words),
+            _in(self.netns, second),
+            _in(self.netns, f"ip link set {self.name} addrgenmode none up"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,9 +326,12 @@ Item = (
     Netns
     | Loopback
     | Bridge
-    | Vlan
     | Uplink
     | Veth
+    | Parent
+    | Vlan
+    | Dummy
+    | Child
     | Address
     | Route
     | ProxyNeighbour
@@ -289,7 +356,16 @@ def identity(item: Item) -> tuple[object, ...]:
             return (Route, netns, destination)
         case SandboxTable(netns=netns):
             return (SandboxTable, netns)
-        case Veth(name=name) | Bridge(name=name) | Vlan(name=name) | Uplink(link=name):
+        case Child(netns=netns, name=name):
+            return (Child, netns, name)
+        case (
+            Veth(name=name)
+            | Bridge(name=name)
+            | Parent(name=name)
+            | Vlan(name=name)
+            | Dummy(name=name)
+            | Uplink(link=name)
+        ):
             return (type(item), name)
         case Sysctl(netns=netns, key=switch):
             return (Sysctl, netns, switch)

@@ -50,7 +50,7 @@ def test_links_routes_and_addresses_are_the_hosts_own():
     assert found.default_routes == (DefaultRoute(version=4, link="up0"), DefaultRoute(version=6, link="up0"))
     assert set(found.routes) == {
         HostRoute(destination=ip_network("192.0.2.0/24"), link="up0"),
-        HostRoute(destination=ip_network("198.51.100.0/24"), link="up0"),
+        HostRoute(destination=ip_network("198.51.100.0/24"), link="up0", on_link=False),
         HostRoute(destination=ip_network("2001:db8::/64"), link="up0"),
     }
     assert {ip_address("192.0.2.2"), ip_address("10.1.0.1"), ip_address("2001:db8::2")} <= set(found.addresses)

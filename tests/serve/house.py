@@ -41,7 +41,10 @@ class NoKernel(Nothing):
     def missing(self, plan: object) -> tuple[object, ...]:
         return ()
 
-    def host_networks(self) -> tuple[object, ...]:
+    def host_networks(self, beside: str = "") -> tuple[object, ...]:
+        return ()
+
+    def sweep_inside(self, netns: str, kept: object) -> tuple[str, ...]:
         return ()
 
     def is_namespace(self, path: str) -> bool:

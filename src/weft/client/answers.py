@@ -73,6 +73,8 @@ class Network(Answer):
     created: float
     bridge: str | None
     """The bridge's name in the kernel."""
+    parent: str | None
+    """The link of the host that the network branches off from (macvlan, ipvlan)."""
     endpoints: tuple[Member, ...]
     """Filled by `networks.get`; empty in a list."""
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from weft.drivers.bridge import BridgeDriver
 from weft.drivers.driver import Driver, Mannered, Manners
+from weft.drivers.ipvlan import IpvlanDriver
+from weft.drivers.macvlan import MacvlanDriver
+from weft.drivers.parents import Claim, OnParent
 from weft.errors import NotFound
 from weft.model import Network
 
-DRIVERS: tuple[Driver, ...] = (BridgeDriver(),)
+DRIVERS: tuple[Driver, ...] = (BridgeDriver(), MacvlanDriver(), IpvlanDriver())
 
 
 def driver_named(name: str) -> Driver:
@@ -21,6 +24,7 @@ def driver_named(name: str) -> Driver:
 _ORDINARY = Manners()
 # Worked out once: to ask an object for a protocol takes some microseconds, and every join asks.
 _MANNERED: dict[str, Mannered] = {driver.name: driver for driver in DRIVERS if isinstance(driver, Mannered)}
+_ON_PARENT: dict[str, OnParent] = {driver.name: driver for driver in DRIVERS if isinstance(driver, OnParent)}
 
 
 def manners_of(network: Network) -> Manners:
@@ -30,3 +34,9 @@ def manners_of(network: Network) -> Manners:
         driver_named(network.driver)
         return _ORDINARY
     return driver.manners(network)
+
+
+def claim_on_parent(network: Network) -> Claim | None:
+    """What a network makes of a link of the host's; None if it does not branch off from one."""
+    driver = _ON_PARENT.get(network.driver)
+    return None if driver is None else driver.claim(network)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from weft import names
-from weft.drivers import manners_of
+from weft.drivers import claim_on_parent, manners_of
 from weft.drivers.driver import Advertise
 from weft.engine.needs import Kernel
 from weft.engine.state import Records
@@ -31,7 +31,10 @@ class Announcements:
     def entered(self, sandbox: Sandbox, endpoint: Endpoint) -> None:
         wanted = manners_of(self._records.networks[endpoint.network]).advertise
         if wanted is None:
-            wanted = Advertise(count=int(endpoint.mac != names.mac_of(endpoint.addresses[0].ip)), interval=0)
+            # On a wire of the host's, somebody may have had the address whom weft knows nothing of.
+            on_wire = claim_on_parent(self._records.networks[endpoint.network]) is not None
+            stale = on_wire or endpoint.mac != names.mac_of(endpoint.addresses[0].ip)
+            wanted = Advertise(count=int(stale), interval=0)
         if wanted.count:
             self._when_idle(partial(self._announce, sandbox, endpoint, wanted, 1))
 

@@ -59,11 +59,14 @@ class Controller:
     def create_network(self, spec: NetworkSpec) -> Network:
         """Raises Invalid, Conflict (name, overlap), Exhausted, NotFound (driver)."""
         parts = self._parts
+        uplink = wanted.uplink_of(spec, parts.config)
+        if uplink.name:
+            parts.kernel.check_link(*filter(None, (uplink.name, uplink.base)))
         network = wanted.wanted_network(
             spec,
             self._records,
             parts.config,
-            parts.kernel.host_networks(),
+            parts.kernel.host_networks(uplink.name),
             self._seed(),
             parts.clock.time(),
             parts.kernel.borrow,
@@ -71,7 +74,7 @@ class Controller:
         plan = plans.network_plan(network)
         parts.store.put(network=network, pending=(network.id,))
         with self._undoing(
-            plan,
+            plans.network_leavings(network, self._records.networks.values()),
             (network.id,),
             lambda: parts.store.drop(network=network.id),
             lambda: parts.names.drop_network(network.id),
@@ -100,7 +103,7 @@ class Controller:
         self._emit_network("destroy", network)
         go_through(
             lambda: parts.names.drop_network(network.id),
-            lambda: parts.kernel.remove(plans.network_plan(network)),
+            lambda: parts.kernel.remove(plans.network_leavings(network, self._records.networks.values())),
             self._gate.settle,
         )
 

@@ -43,6 +43,8 @@ class Converge:
         self._when_idle = when_idle
         self._farewells = farewells or Farewells(parts.kernel, when_idle)
         self._to_audit: deque[Callable[[], object]] = deque()
+        self._unhealed: dict[str, str] = {}
+        """Network or sandbox id to why it could not be put right."""
 
     # Start
 
@@ -222,7 +224,7 @@ class Converge:
             [
                 self.heal_firewall,
                 *(partial(self.heal_network, network_id) for network_id in list(self._records.networks)),
-                *(partial(self.heal_sandbox, sandbox.id) for sandbox in self._live()),
+                *(partial(self._audit_sandbox, sandbox.id) for sandbox in self._live()),
                 self.sweep,
                 self._parts.names.check,
             ]
@@ -237,6 +239,22 @@ class Converge:
             self._when_idle(self._audit_one)
         piece()
 
+    def _audit_sandbox(self, sandbox_id: str) -> None:
+        self.heal_sandbox(sandbox_id)
+        self.sweep_sandbox(sandbox_id)
+
+    def sweep_sandbox(self, sandbox_id: str) -> tuple[str, ...]:
+        """Remove links inside a container that bear weft's mark and no record asks for; what went."""
+        sandbox = self._records.sandboxes.get(sandbox_id)
+        if sandbox is None or sandbox.exit is not None or not self._parts.kernel.is_namespace(sandbox.key):
+            return ()
+        wanted = [endpoint.ifname for endpoint in self._records.endpoints_of(sandbox_id)]
+        gone = self._parts.kernel.sweep_inside(sandbox.key, wanted)
+        for what in gone:
+            fields = {"container": sandbox.name, "what": what}
+            _log.warning("swept what no record asks for", extra={"fields": fields})
+        return gone
+
     # Healing
 
     def heal_firewall(self) -> bool:
@@ -249,7 +267,9 @@ class Converge:
 
     def _distrust_flows(self) -> None:
         """Where another tool tracks connections, what came through while the rules were gone counts as established."""
-        subnets = [subnet for network in self._records.networks.values() for subnet in subnets_of(network)]
+        # On the network of a parent the host has connections of its own, which are none of weft's business.
+        routed = [n for n in self._records.networks.values() if driver_named(n.driver).link(n) is not None]
+        subnets = [subnet for network in routed for subnet in subnets_of(network)]
         self._parts.kernel.distrust_flows(subnets, self._gate.kept_in())
 
     def heal_network(self, network_id: str) -> bool:
@@ -275,11 +295,36 @@ class Converge:
     def _heal(self, what: str, name: str, ident: str, plan_of: Callable[[], Plan]) -> bool:
         plan = plan_of()
         missing = self._parts.kernel.missing(plan)
+        before = self._unhealed.pop(ident, "")
         if not missing:
             return False
-        self._try(what, lambda: self._parts.kernel.ensure(plan))
+        try:
+            self._parts.kernel.ensure(plan)
+        except WeftError as error:
+            self._unhealed[ident] = error.message
+            if error.message != before:  # it is tried again and again
+                _log.error("cannot restore %s: %s", what, error.message)
+            return False
         self._healed("network" if what.startswith("network") else "container", name, _shown(missing), ident)
         return True
+
+    def is_waiting(self) -> bool:
+        """Whether there is something that could not be put right, and `retry` may."""
+        return bool(self._unhealed)
+
+    def retry(self) -> None:
+        """Once more what could not be put right: what it needs, a parent say, may have come back."""
+        records = self._records
+        self._unhealed = {
+            i: why for i, why in self._unhealed.items() if i in records.networks or i in records.sandboxes
+        }
+        for network_id in [ident for ident in self._unhealed if ident in records.networks]:
+            if self.heal_network(network_id):
+                for sandbox_id in self.members(network_id):
+                    self.heal_sandbox(sandbox_id)
+        for sandbox_id in [ident for ident in self._unhealed if ident in records.sandboxes]:
+            if not any(endpoint.network in self._unhealed for endpoint in records.endpoints_of(sandbox_id)):
+                self.heal_sandbox(sandbox_id)
 
     def _healed(self, kind: str, name: str, what: str, ident: str = "") -> None:
         _log.warning("restored what was missing", extra={"fields": {kind: name, "what": what}})

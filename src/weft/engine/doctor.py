@@ -11,12 +11,12 @@ from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
-from weft.drivers import driver_named
+from weft.drivers import claim_on_parent, driver_named
 from weft.drivers.driver import Leaning
 from weft.engine import plans
 from weft.engine.converge import Converge
 from weft.engine.explain import Ask
-from weft.engine.gate import Gate
+from weft.engine.gate import Gate, forwarded
 from weft.engine.parts import Parts
 from weft.errors import WeftError
 from weft.explain.health.checks import examine
@@ -36,6 +36,9 @@ class HostReader(Protocol):
 
     def marked(self) -> tuple[list[str], list[str]]:
         """The names of all links, and the paths of all pins, that bear weft's mark."""
+
+    def children(self, netns: str) -> list[str]:
+        """The links inside a container that bear weft's mark."""
 
     def resolver_pid(self) -> int | None:
         """The name server's process; None if there is none."""
@@ -70,6 +73,7 @@ class Doctor:
             yield _quietly(partial(converge.heal_network, network_id))
         for sandbox_id in list(records.sandboxes):
             yield _quietly(partial(converge.heal_sandbox, sandbox_id))
+            yield _quietly(partial(converge.sweep_sandbox, sandbox_id))
         yield _quietly(converge.sweep)
         yield _quietly(converge.reconcile_names)
 
@@ -179,7 +183,15 @@ class Examination:
         self._leftovers = (
             *(f"link {link}" for link in links if link not in asked_links),
             *(f"namespace {pin}" for pin in pins if pin not in asked_pins),
+            *(leftover for sandbox in self._live() for leftover in self._left_inside(sandbox)),
         )
+
+    def _left_inside(self, sandbox: Sandbox) -> Iterator[str]:
+        if self._parts.kernel.is_namespace(sandbox.key):
+            wanted = {endpoint.ifname for endpoint in self._parts.records.endpoints_of(sandbox.id)}
+            for link in self._reader.children(sandbox.key):
+                if link not in wanted:
+                    yield f"link {link} in container {sandbox.name}"
 
     def _look_at_names(self) -> None:
         self._resolver_pid = self._reader.resolver_pid()
@@ -199,6 +211,7 @@ class Examination:
 
     def _use(self, network: Network) -> NetworkUse:
         plan, driver = plans.network_plan(network), driver_named(network.driver)
+        claim = claim_on_parent(network)
         return NetworkUse(
             network=network,
             link=driver.link(network),
@@ -212,6 +225,8 @@ class Examination:
             ),
             trusted=tuple(dict.fromkeys(str(item.key[0]) for item in _elements(plan, "trusted"))),
             leans_on=tuple(driver.leans_on(network)) if isinstance(driver, Leaning) else (),
+            parent=claim.parent if claim else "",
+            forwarded=forwarded(network),
         )
 
 

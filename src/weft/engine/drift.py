@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from weft import names
-from weft.drivers import driver_named
+from weft.drivers import claim_on_parent, driver_named
 from weft.drivers.driver import Leaning
 from weft.engine.converge import Converge
 from weft.engine.parts import Parts
@@ -65,7 +65,7 @@ class Drift:
             self._converge.audit()
             return
         for network_id, leaning in self._networks_of(set(links)):
-            if self._converge.heal_network(network_id) or leaning:
+            if self._converge.heal_network(network_id) or leaning:  # whose members may have routes on the host
                 for sandbox_id in self._converge.members(network_id):
                     self._converge.heal_sandbox(sandbox_id)
         for sandbox_id in {*self._sandboxes_of(links), *self._sandboxes_in(namespaces)}:
@@ -87,10 +87,17 @@ class Drift:
         return {e.sandbox for e in self._records.endpoints.values() if names.veth(e.id) in wanted}
 
     def _sandboxes_in(self, namespaces: Iterable[int]) -> set[str]:
-        found = {self._namespaces.get(number, "") for number in namespaces}
+        numbers = set(namespaces)
+        if not numbers <= self._namespaces.keys():
+            while self._to_learn:  # the news is of somebody who has just come
+                self._learn(self._to_learn.popleft())
+        found = {self._namespaces.get(number, "") for number in numbers}
         return {sandbox_id for sandbox_id in found if sandbox_id in self._records.sandboxes}
 
 
 def _leans_on(network: Network) -> Sequence[str]:
-    driver = driver_named(network.driver)
+    """The links of the host that a network cannot do without, and that are no work of weft's."""
+    driver, claim = driver_named(network.driver), claim_on_parent(network)
+    if claim is not None:
+        return (claim.parent,)
     return driver.leans_on(network) if isinstance(driver, Leaning) else ()

@@ -17,7 +17,7 @@ from weft.engine.stacks import network_mode
 from weft.explain.container import Attachment, ContainerFacts, Neighbour, qualified
 from weft.explain.network import Member, NetworkFacts
 from weft.model import Endpoint, IPAddress, Network, Sandbox
-from weft.plan import Item, Plan, Veth
+from weft.plan import Child, Item, Plan, Veth
 
 Ask = Callable[[], Mapping[str, Sequence[IPAddress]] | None]
 
@@ -124,7 +124,7 @@ class Explainer:
     def _member(self, network: Network, endpoint: Endpoint) -> Member:
         sandbox = self._records.sandboxes[endpoint.sandbox]
         plan = driver_named(network.driver).endpoint(network, endpoint, sandbox)
-        plug = next((item for item in plan if isinstance(item, Veth)), None)
+        plug = next((item for item in plan if isinstance(item, Veth | Child)), None)
         return Member(neighbour=self._neighbour(endpoint), plug=plug)
 
     def _asker(self, sandbox: Sandbox, attachments: Sequence[Attachment]) -> Ask:

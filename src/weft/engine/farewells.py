@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from weft.drivers import claim_on_parent
 from weft.engine import plans
 from weft.engine.needs import Kernel
 from weft.engine.through import go_through
@@ -35,6 +36,11 @@ class _Farewell:
     def addresses(self) -> list[IPAddress]:
         return [interface.ip for endpoint in self.endpoints for interface in endpoint.addresses]
 
+    @property
+    def alone_on(self) -> set[str]:
+        claims = {ident: claim_on_parent(network) for ident, network in self.networks.items()}
+        return {ident for ident, claim in claims.items() if claim is not None and claim.alone}
+
 
 class Farewells:
     def __init__(self, kernel: Kernel, when_idle: Callable[[Callable[[], object]], None]) -> None:
@@ -48,13 +54,17 @@ class Farewells:
         self._when_idle(self._next)
 
     def make_way(self, endpoints: Sequence[Endpoint], ports: Sequence[PortBinding] = ()) -> None:
-        """Before these come: be done with who had one of their addresses or ports, and with some if many wait."""
+        """Before these come: be done with who had one of their addresses or ports, and with some if many wait.
+
+        And with whoever has a parent to itself that one of these is to have.
+        """
         if not self._waiting:
             return
         coming = {interface.ip for endpoint in endpoints for interface in endpoint.addresses}
         for farewell in list(self._waiting):
             shared = coming.intersection(farewell.addresses) or set(ports).intersection(farewell.sandbox.ports)
-            if shared or len(self._waiting) > MOST:
+            alone = {endpoint.network for endpoint in endpoints} & farewell.alone_on
+            if shared or alone or len(self._waiting) > MOST:
                 self._waiting.remove(farewell)
                 self._quietly(farewell)
 

@@ -23,6 +23,12 @@ _log = logging.getLogger("weft.engine")
 _FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 
 
+def forwarded(network: Network) -> tuple[int, ...]:
+    """The IP versions that the host is to forward for a network."""
+    switched_on = {item.key for item in plans.network_plan(network) if isinstance(item, Sysctl) and item.value == "1"}
+    return tuple(version for version, switch in _FORWARDING.items() if switch in switched_on)
+
+
 class Gate:
     def __init__(self, parts: Parts, user_rules: Callable[[], Sequence[str]]) -> None:
         self._parts = parts
@@ -31,9 +37,10 @@ class Gate:
 
     def prepare(self, network: Network) -> None:
         """Before a network's own elements: the table is there, and forwarding is shut to others where it was off."""
-        self._parts.kernel.keep_bridged_frames_apart()
+        if driver_named(network.driver).link(network) is not None:
+            self._parts.kernel.keep_bridged_frames_apart()
         for version, switch in _FORWARDING.items():
-            if network.pools_of(version) and not network.internal:
+            if version in forwarded(network):
                 self._note_forwarding(version, switch)
         if self._text(network) != self._applied:
             self.replace(network)

@@ -60,6 +60,9 @@ class Kernel(Protocol):
         Says what went.
         """
 
+    def sweep_inside(self, netns: str, kept: Collection[str]) -> tuple[str, ...]:
+        """Remove links with weft's mark inside a container that are not listed; their names. Raises NotFound."""
+
     def is_namespace(self, path: str) -> bool:
         """Whether a network namespace is bound at (or openable through) the path."""
 
@@ -83,7 +86,10 @@ class Kernel(Protocol):
         """
 
     def announce(self, netns: str, ifname: str, mac: str, addresses: Sequence[IPAddress]) -> None:
-        """Tell neighbours: a gratuitous ARP or unsolicited neighbour advertisement per address."""
+        """Tell neighbours: a gratuitous ARP or unsolicited neighbour advertisement per address.
+
+        `mac` empty: that of the link.
+        """
 
     def borrow(self, bridge: str) -> Borrowed | None:
         """What a bridge that is there already looks like; None if there is none, or only one of weft's own.
@@ -91,8 +97,13 @@ class Kernel(Protocol):
         Raises Conflict if it is no bridge, or down.
         """
 
-    def host_networks(self) -> tuple[IPNetwork, ...]:
-        """Destinations of the host's routes (default left out, weft's own bridges left out), both families."""
+    def check_link(self, *names: str) -> None:
+        """Raises NotFound, naming the nearest, unless the host has a link of one of these names."""
+
+    def host_networks(self, beside: str = "") -> tuple[IPNetwork, ...]:
+        """Destinations of the host's routes (default left out, weft's own links left out), both families.
+
+        Left out, too, is what the host has next door on the link `beside`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_network
 
-from weft.drivers import driver_named
+from weft.drivers import claim_on_parent, driver_named
 from weft.drivers.driver import Publishing, WayOut
 from weft.engine.needs import Holder, View
 from weft.engine.routes import routes
@@ -14,6 +14,7 @@ from weft.model import Endpoint, IPAddress, Network, Origin, Sandbox
 from weft.names import NAMESERVER_PORT, short
 from weft.plan import (
     Address,
+    Child,
     Item,
     Loopback,
     Netns,
@@ -24,16 +25,19 @@ from weft.plan import (
     SandboxTable,
     Sysctl,
     Veth,
+    Vlan,
+    superseded,
 )
 
 _AS_ASKED = "the interface behaves as was asked for"
 _DEFAULT = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 
-# Of one kind at a time, so that the kernel room can send each namespace's share as one batch.
+# Of one kind at a time, so that the kernel room can send each namespace's share as one batch. The table, which refuses
+# router advertisements, is there before a link that is plugged into somebody else's network.
 _ORDER: dict[type[Item], int] = {
     kind: rank
     for rank, kind in enumerate(
-        (Netns, Veth, Loopback, Address, Route, ProxyNeighbour, Sysctl, SandboxTable, NftElement)
+        (Netns, SandboxTable, Veth, Child, Loopback, Address, Route, ProxyNeighbour, Sysctl, NftElement),
     )
 }
 _WITH_NAMESPACES = _ORDER[Netns]
@@ -43,6 +47,20 @@ Networks = Mapping[str, Network]
 
 def network_plan(network: Network) -> Plan:
     return driver_named(network.driver).network(network)
+
+
+def network_leavings(network: Network, others: Iterable[Network]) -> Plan:
+    """What goes with a network: all but a VLAN sub-interface that another one is on as well."""
+    plan = network_plan(network)
+    if not any(isinstance(item, Vlan) for item in plan):
+        return plan
+    shared = (
+        item
+        for other in others
+        if other.id != network.id and claim_on_parent(other) is not None
+        for item in network_plan(other)
+    )
+    return superseded(plan, tuple(shared))
 
 
 def sandbox_plan(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Networks) -> Plan:

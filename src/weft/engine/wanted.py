@@ -12,8 +12,9 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
 from weft import names
 from weft.config import Config
-from weft.drivers import driver_named, manners_of
+from weft.drivers import claim_on_parent, driver_named, manners_of
 from weft.drivers.driver import Leaning
+from weft.drivers.parents import OnParent, Uplink, refuse_shared_parent
 from weft.engine import nicknames, plans, stacks
 from weft.engine.borrowing import found_link, settled
 from weft.engine.routes import check_routes
@@ -81,8 +82,21 @@ def wanted_network(
         shown_options=dict(spec.shown_options),
     )
     check_routes(network.routes, network.pools, network.name)
-    driver_named(spec.driver).check(network)
-    return network
+    driver = driver_named(spec.driver)
+    driver.check(network)
+    claim = claim_on_parent(network)
+    if claim is not None:
+        others = [(n, theirs) for n in records.networks.values() if (theirs := claim_on_parent(n)) is not None]
+        refuse_shared_parent(network, claim, others)
+    return driver.settled(network) if isinstance(driver, OnParent) else network
+
+
+def uplink_of(spec: NetworkSpec, config: Config) -> Uplink:
+    """The link of the host that the network is to branch off from, if from any. Raises Invalid, NotFound (driver)."""
+    driver = driver_named(spec.driver)
+    if not isinstance(driver, OnParent):
+        return Uplink()
+    return driver.uplink({**_default_options(spec, config), **spec.options})
 
 
 def _default_options(spec: NetworkSpec, config: Config) -> dict[str, str]:
@@ -176,6 +190,7 @@ def wanted_endpoint(
     """The endpoint with its addresses chosen; they are held once the record is added. `beginning`: of its id."""
     if any(endpoint.network == network.id for endpoint in present):
         raise Conflict(f"container {sandbox.name!r} is already on network {network.name!r}")
+    own_mac = _may_have_mac(spec, network, records)
     for alias in (*spec.aliases, *(alias for _, alias in spec.links)):
         check_name("alias", alias)
     chosen = [_choose(spec, network, records, version) for version in (4, 6)]
@@ -188,7 +203,7 @@ def wanted_endpoint(
         network=network.id,
         sandbox=sandbox.id,
         ifname=ifname,
-        mac=_mac(spec.mac) if spec.mac else names.mac_of(first[0]),
+        mac=(_mac(spec.mac) if spec.mac else names.mac_of(first[0])) if own_mac else "",
         ipv4=IPv4Interface((int(ipv4[0]), ipv4[1])) if ipv4 else None,
         ipv6=IPv6Interface((int(ipv6[0]), ipv6[1])) if ipv6 else None,
         aliases=spec.aliases,
@@ -197,6 +212,22 @@ def wanted_endpoint(
         links=tuple((alias, records.sandbox(container).id) for container, alias in spec.links),
         gw_priority=spec.gw_priority,
     )
+
+
+def _may_have_mac(spec: EndpointSpec, network: Network, records: Records) -> bool:
+    """Whether the interface has a MAC of its own. Raises Exhausted where the parent has a container already."""
+    claim = claim_on_parent(network)
+    if claim is None:
+        return True
+    if claim.alone and (there := records.endpoints_on(network.id)):
+        holder = records.sandboxes[there[0].sandbox].name
+        raise Exhausted(f"network {network.name!r} is passthru: container {holder!r} has {claim.parent} to itself")
+    if spec.mac and not claim.own_macs:
+        raise Invalid(
+            f"MAC address {spec.mac}: on network {network.name!r} ({network.driver}) containers have that of "
+            f"{claim.parent}"
+        )
+    return claim.own_macs
 
 
 def _choose(spec: EndpointSpec, network: Network, records: Records, version: int) -> tuple[IPAddress, int] | None:

@@ -16,6 +16,7 @@ from weft.names import NAMESERVER, veth
 from weft.plan import (
     HOST,
     Address,
+    Child,
     Item,
     Loopback,
     Netns,
@@ -133,7 +134,9 @@ def shared_line(item: Item, network: Network, drift: Drift) -> Line:
 
 def _is_of(endpoint: Endpoint, item: Item) -> bool:
     match item:
-        case Veth(peer=link) | Address(link=link):
+        case Route(netns=netns, destination=destination):
+            return netns == HOST and destination.network_address in [a.ip for a in endpoint.addresses]
+        case Veth(peer=link) | Child(name=link) | Address(link=link):
             return item.netns != HOST and link == endpoint.ifname
         case ProxyNeighbour(address=address):
             return address in [interface.ip for interface in endpoint.addresses]
@@ -141,7 +144,7 @@ def _is_of(endpoint: Endpoint, item: Item) -> bool:
             return (item.key, item.value) in endpoint.sysctls
         case NftElement(family="bridge", key=(port, *_)):
             return port == veth(endpoint.id)
-        case Netns() | Loopback() | Route() | SandboxTable() | NftElement():
+        case Netns() | Loopback() | SandboxTable() | NftElement():
             return False
         case _:
             return getattr(item, "link", getattr(item, "peer", None)) == endpoint.ifname
@@ -164,11 +167,12 @@ def neighbour_line(neighbour: Neighbour) -> Line:
     addresses = " ".join(str(address) for address in neighbour.addresses)
     others = [name for name in neighbour.names if name != neighbour.name]
     also = f", also called {', '.join(others)}" if others else ""
-    return Line(text=f"{neighbour.name} at {addresses} (MAC {neighbour.mac}){also}")
+    mac = f" (MAC {neighbour.mac})" if neighbour.mac else ""
+    return Line(text=f"{neighbour.name} at {addresses}{mac}{also}")
 
 
 def _routes(facts: ContainerFacts) -> Section:
-    lines = [item_line(item, facts.drift) for item in facts.plan if isinstance(item, Route)]
+    lines = [item_line(item, facts.drift) for item in facts.plan if isinstance(item, Route) and item.netns != HOST]
     if facts.attachments and not any(isinstance(item, Route) and item.is_default for item in facts.plan):
         internal = all(attachment.network.internal for attachment in facts.attachments)
         why = "Every network of it is internal." if internal else "No network of it has a gateway."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weft.explain.branches import branch_wording
 from weft.explain.explanation import Drift, Line, state_of
 from weft.firewall.layout import LAYOUTS
 from weft.names import NAMESERVER
@@ -10,10 +11,13 @@ from weft.plan import (
     Address,
     Atom,
     Bridge,
+    Child,
+    Dummy,
     Item,
     Loopback,
     Netns,
     NftElement,
+    Parent,
     ProxyNeighbour,
     Route,
     SandboxTable,
@@ -77,8 +81,10 @@ def wording(item: Item) -> tuple[str, str]:
             )
         case Veth():
             return _pair(item)
-        case Vlan() | Uplink() | ProxyNeighbour():
+        case Uplink() | ProxyNeighbour():
             return _wire(item)
+        case Parent() | Vlan() | Dummy() | Child():
+            return branch_wording(item)
         case Address():
             return _address(item)
         case Route():
@@ -113,10 +119,8 @@ def _pair(pair: Veth) -> tuple[str, str]:
     return text, why
 
 
-def _wire(item: Vlan | Uplink | ProxyNeighbour) -> tuple[str, str]:
+def _wire(item: Uplink | ProxyNeighbour) -> tuple[str, str]:
     match item:
-        case Vlan(name=name, parent=parent, tag=tag):
-            return f"{name}, VLAN {tag} of {parent}", f"What arrives on {parent} with that tag, and nothing else of it."
         case Uplink(link=link, master=master):
             return f"{link} is a port of {master}", (
                 "The network is one with the wire beyond: whoever is there is a neighbour of the containers, with no "
@@ -132,6 +136,8 @@ def _wire(item: Vlan | Uplink | ProxyNeighbour) -> tuple[str, str]:
 
 def _address(item: Address) -> tuple[str, str]:
     text = f"address {item.address} on {item.link}"
+    if item.netns == HOST and item.address.network.prefixlen == item.address.max_prefixlen:
+        return text, "The host's own address among the containers, and nothing else: the link is no way to others."
     if item.netns == HOST:
         return text, "The host's own address on the network: the containers' way out, and the host's way to them."
     return text, (
@@ -145,8 +151,12 @@ def _route(item: Route) -> tuple[str, str]:
     family = " (IPv6)" if item.destination.version == 6 and target == "default" else ""
     via = f" via {item.via}" if item.via else ""
     why = "A router on that network leads to these addresses."
+    if item.netns == HOST:
+        return f"{target}{via} dev {item.link}, on the host", "The host's way to the container."
     if item.via is None and target != "default":
         why = "More of the network, on the same wire: whoever has such an address is next door, too."
+    elif target == "default" and item.via is None:
+        why = "Whatever is not next door is handed to the link as it is, and the host routes it."
     elif target == "default":
         why = "Whatever is not next door goes to the host's address on that network, and the host passes it on."
     return f"{target}{family}{via} dev {item.link}", why

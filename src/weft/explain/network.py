@@ -10,7 +10,7 @@ from weft.explain.explanation import Drift, Explanation, Line, Section, explanat
 from weft.explain.items import item_line, wording
 from weft.model import Network
 from weft.names import TABLE
-from weft.plan import Item, NftElement, Plan, Sysctl
+from weft.plan import Item, NftElement, Parent, Plan, Sysctl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +85,16 @@ def _firewall(facts: NetworkFacts) -> Section:
 def _members(facts: NetworkFacts) -> Section:
     return Section(
         title="Who is on it",
-        intro="They reach each other directly, through the bridge, by any of these names.",
+        intro=f"{_how_they_talk(facts)} by any of these names.",
         lines=tuple(_member_lines(facts)),
     )
+
+
+def _how_they_talk(facts: NetworkFacts) -> str:
+    parent = next((item for item in facts.plan if isinstance(item, Parent)), None)
+    if parent is None:
+        return "They reach each other directly, through the bridge,"
+    return f"They are on the wire of {parent.name}, and known to each other"
 
 
 def _member_lines(facts: NetworkFacts) -> Iterator[Line]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import struct
 from collections.abc import Sequence
@@ -15,16 +16,17 @@ _ALL_NODES = IPv6Address("ff02::1")
 _ICMPV6 = 58
 _NEIGHBOUR_ADVERTISEMENT = 136
 _OVERRIDE = 0x20000000
+_SIOCGIFHWADDR = 0x8927
 
 
 def announce(ifname: str, mac: str, addresses: Sequence[IPAddress]) -> socket.socket:
-    """Send from a link of the calling thread's namespace.
+    """Send from a link of the calling thread's namespace; without `mac` under the one that the link has.
 
     Returns the socket for somebody patient to close: a packet socket's end waits for an RCU grace period.
     """
-    hardware = bytes.fromhex(mac.replace(":", ""))
     sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     try:
+        hardware = bytes.fromhex(mac.replace(":", "")) if mac else _mac_of(sender, ifname)
         for address in addresses:
             frame = _arp(hardware, address) if isinstance(address, IPv4Address) else _advertisement(hardware, address)
             sender.sendto(frame, (ifname, 0))
@@ -32,6 +34,11 @@ def announce(ifname: str, mac: str, addresses: Sequence[IPAddress]) -> socket.so
         sender.close()
         raise
     return sender
+
+
+def _mac_of(sender: socket.socket, ifname: str) -> bytes:
+    answer = fcntl.ioctl(sender.fileno(), _SIOCGIFHWADDR, ifname.encode().ljust(40, b"\0"))
+    return answer[18:24]  # of struct ifreq: a name of 16 bytes, a struct sockaddr whose family takes 2
 
 
 def _arp(mac: bytes, address: IPv4Address) -> bytes:

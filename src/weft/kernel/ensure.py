@@ -20,7 +20,8 @@ from ipaddress import IPv6Address, IPv6Interface
 from typing import NamedTuple
 
 from weft.errors import Conflict, Exhausted, NotFound, WeftError
-from weft.kernel import addresses, borrowed, elements, links, nfnetlink, proxies, sandbox_table, sysctl, uplinks, vlans
+from weft.kernel import addresses, borrowed, elements, links, nfnetlink, proxies, sandbox_table, sysctl, uplinks
+from weft.kernel.branches import Branches
 from weft.kernel.inside import Inside, Visit, link_in
 from weft.kernel.netlink import Failure, Netlink, Request
 from weft.kernel.netns import drop_pin, is_namespace, same_namespace
@@ -31,10 +32,13 @@ from weft.plan import (
     HOST,
     Address,
     Bridge,
+    Child,
+    Dummy,
     Item,
     Loopback,
     Netns,
     NftElement,
+    Parent,
     Plan,
     ProxyNeighbour,
     Route,
@@ -117,9 +121,11 @@ class Ensure:
                     self._veth(item)
                 case Bridge():
                     self._bridge(item)
-                case Vlan() | Uplink() | ProxyNeighbour():
+                case Uplink() | ProxyNeighbour():
                     self._flush_host()
                     _by_itself(self._visit.host, item)
+                case Parent() | Vlan() | Dummy() | Child():
+                    Branches(self._visit).ensure(item)
                 case Loopback() | Address() | Route():
                     self._collect(item)
                 case SandboxTable():
@@ -354,10 +360,8 @@ class Ensure:
         self._send(self._visit.host.rtnl, self._veth_steps(item, self._visit.enter(item.netns)), again=True)
 
 
-def _by_itself(host: Inside, item: Vlan | Uplink | ProxyNeighbour) -> None:
+def _by_itself(host: Inside, item: Uplink | ProxyNeighbour) -> None:
     match item:
-        case Vlan():
-            vlans.ensure(host, item)
         case Uplink():
             uplinks.ensure(host, item)
         case ProxyNeighbour():
@@ -415,12 +419,18 @@ def deed(item: Item) -> str:
             return f"make bridge {item.name}"
         case Veth():
             return f"make veth {item.name} on {item.master} with {item.peer} in {item.netns}"
-        case Vlan():
-            return f"make VLAN {item.tag} of {item.parent} ({item.name})"
         case Uplink():
             return f"make {item.link} a port of {item.master}"
         case ProxyNeighbour():
             return f"answer on {item.link} for {item.address}"
+        case Parent():
+            return f"have {item.kind} links on {item.name}"
+        case Vlan():
+            return f"make VLAN {item.tag} of {item.parent} ({item.name})"
+        case Dummy():
+            return f"make {item.name}, a link that leads nowhere"
+        case Child():
+            return f"make {item.kind} {item.name} on {item.parent} {_place(item.netns)}"
         case Address():
             return f"add {item.address} to {item.link} {_place(item.netns)}"
         case Route():

@@ -95,7 +95,7 @@ class HostLook:
         return HostFacts(
             features=self._kernel.apart(features.probe) if probing else (),
             sysctls=_read_switches(defaults),
-            links=tuple(Link(name=link.name, group=link.group, mtu=link.mtu) for link in there.values()),
+            links=tuple(Link(name=link.name, group=link.group, mtu=link.mtu, up=link.up) for link in there.values()),
             addresses=tuple(own),
             default_routes=defaults,
             routes=tuple(_host_routes(routes, there)),
@@ -117,6 +117,9 @@ class HostLook:
         except OSError:
             pins = []
         return [link.name for link in there if links.is_marked(link)], pins
+
+    def children(self, netns: str) -> list[str]:
+        return self._kernel.children(netns)
 
     def resolver_pid(self) -> int | None:
         """The name server's process; None if there is none."""
@@ -180,7 +183,7 @@ def _host_routes(routes: Iterable[addresses.FoundRoute], there: Mapping[int, lin
             destination.subnet_of(_LINK_LOCAL) or destination.subnet_of(_MULTICAST)
         )
         if not local:
-            yield HostRoute(destination=destination, link=link.name)
+            yield HostRoute(destination=destination, link=link.name, on_link=not route.via)
 
 
 def _read_switches(defaults: Iterable[DefaultRoute]) -> dict[str, str]:

@@ -14,10 +14,13 @@ from weft.plan import (
     HOST,
     Address,
     Bridge,
+    Child,
+    Dummy,
     Item,
     Loopback,
     Netns,
     NftElement,
+    Parent,
     ProxyNeighbour,
     Route,
     SandboxTable,
@@ -54,12 +57,12 @@ def _found(item: Item, within: Within) -> str:
             return _bridge(item, within)
         case Veth():
             return _veth(item, within)
-        case Vlan(name=name):
-            return "something else" if _link(within, HOST, name) else ""
         case Uplink():
             return _uplink(item, within)
-        case ProxyNeighbour():
+        case Parent() | ProxyNeighbour():
             return ""
+        case Vlan() | Dummy() | Child():
+            return _branch(item, within)
         case Address():
             return _address(item, within)
         case Route():
@@ -127,6 +130,20 @@ def _veth(item: Veth, within: Within) -> str:
         (outer.mtu != item.mtu, f"MTU {outer.mtu} of {item.name}"),
         (inner.mtu != item.mtu, f"MTU {inner.mtu} of {item.peer}"),
         (outer.group != LINK_GROUP, f"group {outer.group}"),
+    )
+
+
+def _branch(item: Vlan | Dummy | Child, within: Within) -> str:
+    child = item if isinstance(item, Child) else None
+    link = _link(within, child.netns if child else HOST, item.name)
+    if link is None:
+        return ""
+    return _listed(
+        (child is not None and link.kind != child.kind, f"a {link.kind or 'device'} of that name"),
+        (not link.up, "down"),
+        (child is not None and child.mac not in ("", link.mac), f"MAC {link.mac}"),
+        (child is not None and child.mtu not in (0, link.mtu), f"MTU {link.mtu}"),
+        (link.group != (child.group if child else LINK_GROUP), f"group {link.group}"),
     )
 
 

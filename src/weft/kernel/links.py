@@ -32,6 +32,7 @@ RTM_NEWLINK = 16
 RTM_DELLINK = 17
 RTM_GETLINK = 18
 RTM_SETLINK = 19
+RTM_NEWNSID = 88
 RTM_GETNSID = 90
 
 IFF_UP = 1
@@ -71,6 +72,7 @@ _BRPORT_ISOLATED = 33
 _INET6_ADDR_GEN_MODE = 8
 _ADDR_GEN_NONE = 1
 _NETNSA_NSID = 1
+_ANY_NSID = 0xFFFFFFFF
 _NETNSA_FD = 3
 _RTEXT_FILTER_SKIP_STATS = 8
 _SIOCGIFINDEX = 0x8933
@@ -225,6 +227,11 @@ def get_nsid(namespace: int) -> Request:
     return Request(RTM_GETNSID, 0, b"\0\0\0\0" + u32(_NETNSA_FD, namespace))
 
 
+def give_nsid(namespace: int) -> Request:
+    """Have the socket's namespace know the one of that descriptor by a number, which the kernel chooses."""
+    return Request(RTM_NEWNSID, 0, b"\0\0\0\0" + u32(_NETNSA_NSID, _ANY_NSID) + u32(_NETNSA_FD, namespace))
+
+
 def index_of(socket: Netlink, name: str) -> int:
     """The index of a link in the socket's namespace; 0 if there is none. Takes no lock in the kernel."""
     try:
@@ -249,7 +256,7 @@ class Link:
     master: int
     up: bool
     peer: int
-    """The index of a veth's other end."""
+    """The index of a veth's other end, or of the link that this one branches off from."""
     nsid: int
     """The namespace of the other end as a number of the link's own; -1 if it is the same namespace."""
     learns_linklocal: bool

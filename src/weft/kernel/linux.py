@@ -16,6 +16,7 @@ from typing import TypeVar
 from weft import names
 from weft.errors import WeftError
 from weft.kernel import addresses, announce, borrowed, flows, links, nfnetlink, proxies, sysctl
+from weft.kernel.branches import check_link, children, sweep_children
 from weft.kernel.ensure import Ensure, RightTables
 from weft.kernel.firewall import Firewall
 from weft.kernel.foreign import foreign_chains
@@ -113,6 +114,15 @@ class LinuxKernel:
             *proxies.sweep(self._rtnl, answered),
         )
 
+    def sweep_inside(self, netns: str, kept: Collection[str]) -> tuple[str, ...]:
+        with self._visit() as visit:
+            return sweep_children(visit.enter(netns), kept)
+
+    def children(self, netns: str) -> list[str]:
+        """The links with weft's mark inside a container."""
+        with self._visit() as visit:
+            return children(visit.enter(netns))
+
     def is_namespace(self, path: str) -> bool:
         return is_namespace(path)
 
@@ -160,8 +170,14 @@ class LinuxKernel:
         with self._visit() as visit:
             return borrowed.borrow(visit.host, bridge)
 
-    def host_networks(self) -> tuple[IPNetwork, ...]:
-        ours = {link.index for link in self._links() if links.is_marked(link)}
+    def check_link(self, *names: str) -> None:
+        with self._visit() as visit:
+            check_link(visit.host, *names)
+
+    def host_networks(self, beside: str = "") -> tuple[IPNetwork, ...]:
+        there = self._links()
+        ours = {link.index for link in there if links.is_marked(link)}
+        own_wire = {link.index for link in there if link.name == beside}
         found: dict[IPNetwork, None] = {}
         for version in (4, 6):
             for route in addresses.parse_routes(self._rtnl.dump(addresses.get_routes(version))):
@@ -170,6 +186,7 @@ class LinuxKernel:
                     and route.length
                     and route.table != addresses.RT_TABLE_LOCAL
                     and route.link not in ours
+                    and (route.via or route.link not in own_wire)
                 ):
                     found[route.destination()] = None
         return tuple(network for network in found if not (network.version == 6 and network.subnet_of(_LINK_LOCAL)))
@@ -195,12 +212,23 @@ class LinuxKernel:
         return self._namespaces.scratch(do)
 
     def nsid(self, netns: str) -> int:
-        """Under which number the host knows a namespace (`watch.Change.nsid`); -1 if it does not."""
+        """Under which number the host knows a namespace (`watch.Change.nsid`); -1 if it does not.
+
+        One that no veth leads to is given a number: of others the kernel's notices are not heard.
+        """
         descriptor = open_namespace(netns)
         try:
-            answer = self._rtnl.get([links.get_nsid(descriptor)])[0]
+            known = self._nsid(descriptor)
+            return known if known >= 0 else self._numbered(descriptor)
         finally:
             os.close(descriptor)
+
+    def _numbered(self, descriptor: int) -> int:
+        self._rtnl.send([links.give_nsid(descriptor)])
+        return self._nsid(descriptor)
+
+    def _nsid(self, descriptor: int) -> int:
+        answer = self._rtnl.get([links.get_nsid(descriptor)])[0]
         return links.parse_nsid(answer[0]) if isinstance(answer, list) and answer else -1
 
     @contextmanager
@@ -229,6 +257,8 @@ class LinuxKernel:
             path for name in os.listdir(directory) if name not in kept and (path := f"{directory}/{name}") not in kept
         ]
         for path in stray:
+            if is_namespace(path):
+                self.sweep_inside(path, ())  # somebody else may keep it
             drop_pin(path)
         return tuple(stray)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from weft.kernel import addresses, borrowed, elements, links, proxies, sandbox_table, sysctl, uplinks, vlans
+from weft.kernel import addresses, borrowed, elements, links, proxies, sandbox_table, sysctl, uplinks
 from weft.kernel.addresses import FoundAddress
+from weft.kernel.branches import Branches
 from weft.kernel.ensure import RightTables, leads_to
 from weft.kernel.inside import Inside, Visit, link_in
 from weft.kernel.netns import is_namespace, same_namespace
@@ -12,10 +13,13 @@ from weft.names import LINK_GROUP
 from weft.plan import (
     Address,
     Bridge,
+    Child,
+    Dummy,
     Item,
     Loopback,
     Netns,
     NftElement,
+    Parent,
     Plan,
     ProxyNeighbour,
     Route,
@@ -59,8 +63,8 @@ class Missing:
                 return self._bridge(item)
             case Veth():
                 return self._veth(item)
-            case Vlan():
-                return vlans.holds(self._visit.host, item)
+            case Parent() | Vlan() | Dummy() | Child():
+                return Branches(self._visit).holds(item)
             case Uplink():
                 return uplinks.holds(self._visit.host, item)
             case ProxyNeighbour():

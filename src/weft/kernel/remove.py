@@ -2,7 +2,8 @@
 
 Nothing here waits for the kernel to delete a link of a container. Where the whole namespace ends, its links end with
 it; the host's end is only set down, so that no packet passes from this moment on. Where the namespace stays (it is
-somebody else's, or only one network is left), the reaper deletes the link within moments.
+somebody else's, or only one network is left), the reaper deletes the link within moments. Links that branch off from
+one of the host's have no other end there: they are deleted on the spot.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import errno
 
 from weft.errors import WeftError
-from weft.kernel import addresses, elements, links, proxies, sandbox_table, sysctl, uplinks, vlans
+from weft.kernel import addresses, elements, links, proxies, sandbox_table, sysctl, uplinks
+from weft.kernel.branches import Branches
 from weft.kernel.ensure import deed
 from weft.kernel.inside import Inside, Visit
 from weft.kernel.netlink import Failure, Request
@@ -20,6 +22,8 @@ from weft.plan import (
     HOST,
     Address,
     Bridge,
+    Child,
+    Dummy,
     Item,
     Netns,
     NftElement,
@@ -49,6 +53,8 @@ class Remove:
         ending = {item.path for item in plan if isinstance(item, Netns) and item.source is None}
         dying = {(item.netns, item.peer) for item in plan if isinstance(item, Veth)}
         dying |= {(HOST, item.name) for item in plan if isinstance(item, Bridge) and not item.borrowed}
+        dying |= {(HOST, item.name) for item in plan if isinstance(item, Vlan | Dummy)}
+        dying |= {(item.netns, item.name) for item in plan if isinstance(item, Child)}
         for item in reversed(plan):
             if isinstance(item, NftElement):
                 self._flush_host()
@@ -61,8 +67,13 @@ class Remove:
                         self._veth(item, stays=item.netns not in ending)
                     case Bridge() if not item.borrowed:
                         self._host.append((links.delete(item.name), item))
-                    case Vlan() | Uplink() | ProxyNeighbour():
+                    case Uplink() | ProxyNeighbour():
                         for failure in _by_itself(self._visit.host, item):
+                            self._note(item, failure)
+                    case Vlan() | Dummy() | Child():
+                        # Also where the namespace ends: until it has, the kernel would not let another have the MAC.
+                        self._flush_host()
+                        for failure in Branches(self._visit).remove(item):
                             self._note(item, failure)
                     case Address() | Route() if item.netns not in ending and (item.netns, item.link) not in dying:
                         self._from_link(item)
@@ -123,10 +134,8 @@ class Remove:
             self._errors.append(refusal(failure.errno, f"undo: {deed(item)}", failure.text))
 
 
-def _by_itself(host: Inside, item: Vlan | Uplink | ProxyNeighbour) -> list[Failure]:
+def _by_itself(host: Inside, item: Uplink | ProxyNeighbour) -> list[Failure]:
     match item:
-        case Vlan():
-            return vlans.remove(host, item)
         case Uplink():
             return uplinks.remove(host, item)
         case ProxyNeighbour():

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from weft.drivers import driver_named
+from weft.drivers import claim_on_parent, driver_named
 from weft.engine.parts import Parts
 from weft.engine.plans import endpoint_gateway, holder, holds_ports
 from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec, PoolSpec, PortChoice, PortSpec
@@ -187,6 +187,7 @@ def _network_fields(network: Network) -> dict[str, Any]:
         "labels": dict(network.labels),
         "created": network.created,
         "bridge": driver_named(network.driver).link(network),
+        "parent": claim.parent if (claim := claim_on_parent(network)) else None,
     }
 
 

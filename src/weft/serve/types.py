@@ -213,6 +213,8 @@ class Network(Answer, frozen=True):
     """Seconds since the epoch."""
     bridge: str | None
     """The bridge's name in the kernel."""
+    parent: str | None
+    """The link of the host that the network branches off from (macvlan, ipvlan)."""
 
 
 class NetworkDetail(Network, frozen=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 from weft.doors.cli.flags import Command, Flag, Options, Usage
 from weft.doors.cli.main import MODULES, find, global_flags, load
 from weft.doors.cli.session import Session
@@ -10,6 +12,17 @@ from weft.errors import WeftError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_DRIVER_OPTIONS = (
+    ("mtu", "all drivers"),
+    ("icc", "bridge: whether containers reach each other"),
+    ("masquerade", "bridge: whether packets leave under the host's address"),
+    ("parent", "macvlan, ipvlan: a link of the host"),
+    ("vlan", "macvlan, ipvlan: a VLAN of the parent"),
+    ("mode", "macvlan: bridge, private, vepa, passthru; ipvlan: l2, l3, l3s"),
+    ("flag", "ipvlan: bridge, private, vepa"),
+    ("host-access", "macvlan: host and containers reach each other"),
+)
 
 FILES = ":files"
 """The answer that tells the script to complete names of files."""
@@ -161,6 +174,8 @@ def _wants_value(command: Command, word: str) -> Flag | None:
 def _kind(kind: str, current: str, session: Session) -> list[str]:
     if kind in ("file", "command"):
         return [FILES]
+    if kind == "opt":
+        return _beginning(current, _driver_options(current))
     try:
         if kind == "network":
             return _beginning(current, [(n.name, n.driver) for n in session.client.networks.list()])
@@ -169,6 +184,13 @@ def _kind(kind: str, current: str, session: Session) -> list[str]:
     except WeftError:
         return []
     return _beginning(current, [(word, "") for word in kind.split()])
+
+
+def _driver_options(current: str) -> list[tuple[str, str]]:
+    if not current.startswith("parent="):
+        return [(f"{name}=", text) for name, text in _DRIVER_OPTIONS]
+    links = sorted(name for _, name in socket.if_nameindex())  # of this host, which is mostly weftd's
+    return [(f"parent={link}", "") for link in links if link != "lo"]
 
 
 def _beginning(current: str, known: Sequence[tuple[str, str]]) -> list[str]:

@@ -28,6 +28,7 @@ class Link:
     name: str
     group: int
     mtu: int
+    up: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,8 @@ class DefaultRoute:
 class HostRoute:
     destination: IPNetwork
     link: str
+    on_link: bool = True
+    """Without a router."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +104,10 @@ class NetworkUse:
     """The interfaces from which its containers are reached at their own addresses."""
     leans_on: tuple[str, ...] = ()
     """Links of the host that are no work of weft's."""
+    parent: str = ""
+    """The link of the host that it branches off from."""
+    forwarded: tuple[int, ...] = (4, 6)
+    """The IP versions that the host is to forward for it, as far as it has them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

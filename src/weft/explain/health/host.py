@@ -53,7 +53,7 @@ def check_forwarding(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
 
 
 def _leads_out(use: NetworkUse, version: int) -> bool:
-    return bool(use.network.pools_of(version)) and not use.network.internal
+    return bool(use.network.pools_of(version)) and not use.network.internal and version in use.forwarded
 
 
 def _check_uplinks(version: int, host: HostFacts) -> Iterator[Finding]:
@@ -209,7 +209,7 @@ def check_neighbour_table(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
 
 def check_bridge_ports(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
     for use in own.networks:
-        if use.members > _BRIDGE_PORTS * 9 // 10:
+        if use.link and use.members > _BRIDGE_PORTS * 9 // 10:
             yield Finding(
                 check="bridge-ports",
                 subject="host",
@@ -241,6 +241,8 @@ def check_overlap(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
             for route in host.routes:
                 if _is_within(pool.subnet, route) and route.link in use.leans_on:
                     continue  # the host answers there for the containers
+                if route.on_link and route.link == use.parent:
+                    continue  # they are to be in one subnet
                 if route.destination.version == pool.subnet.version and route.destination.overlaps(pool.subnet):
                     yield Finding(
                         check="overlap",

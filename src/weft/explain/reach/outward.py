@@ -5,24 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from weft.explain.health.facts import HostFacts
-from weft.explain.reach import direct, steps
+from weft.explain.reach import direct, steps, wires
 from weft.explain.reach.facts import ReachFacts, Step
 from weft.model import Endpoint, IPAddress
-from weft.plan import NftElement
+from weft.plan import HOST, NftElement, Route
 
 
 def to_outside(facts: ReachFacts) -> Iterator[Step]:
     version = facts.asked.address.version if facts.asked.address else 4
     if facts.asked.name:
         yield _outside_name(facts)
-    route = steps.default_route(facts.source, version, facts)
-    yield route
-    if route.holds == "no":
-        return
-    endpoint = gateway_endpoint(facts, version)
+    near = _next_door(facts)
+    if near is None:
+        route = steps.default_route(facts.source, version, facts)
+        yield route
+        if route.holds == "no":
+            return
+    endpoint = near or _leading_endpoint(facts, version)
     if endpoint is not None:
         network = facts.networks[endpoint.network]
         yield steps.interface(facts.source, endpoint, network, facts)
+        if steps.on_wire(network, facts):
+            yield from wires.to_outside(endpoint, network, facts.asked.address, facts)
+            return
         yield steps.forwards(version, facts)
         plan = facts.network_plans[network.id]
         if not direct.host_is_on(network, version, facts):
@@ -48,6 +53,23 @@ def to_outside(facts: ReachFacts) -> Iterator[Step]:
             )
         yield from steps.others_let_pass(network, version, facts)
     yield _host_route(facts.host, facts.asked.address, version)
+
+
+def _next_door(facts: ReachFacts) -> Endpoint | None:
+    """The endpoint on whose wire the address is: no router is needed."""
+    address = facts.asked.address
+    if address is None:
+        return None
+    on_wires = [e for e in facts.source.endpoints if steps.on_wire(facts.networks[e.network], facts)]
+    return next((e for e in on_wires if any(address in interface.network for interface in e.addresses)), None)
+
+
+def _leading_endpoint(facts: ReachFacts, version: int) -> Endpoint | None:
+    """The one that carries the default route."""
+    routes = [i for i in facts.source.plan if isinstance(i, Route) and i.netns != HOST and i.is_default]
+    link = next((i.link for i in routes if i.destination.version == version), "")
+    carrying = next((e for e in facts.source.endpoints if e.ifname == link), None)
+    return carrying or gateway_endpoint(facts, version)
 
 
 def _outside_name(facts: ReachFacts) -> Step:

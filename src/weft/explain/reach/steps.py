@@ -9,7 +9,7 @@ from weft.explain.items import wording
 from weft.explain.reach.facts import Listener, Party, ReachFacts, Step
 from weft.model import Endpoint, IPAddress, Network
 from weft.names import veth
-from weft.plan import Address, Bridge, Item, Netns, NftElement, Plan, Route, Veth
+from weft.plan import HOST, Address, Bridge, Child, Dummy, Item, Netns, NftElement, Parent, Plan, Route, Veth, Vlan
 
 FIX = ("weft doctor --fix",)
 
@@ -54,7 +54,7 @@ def resolves(facts: ReachFacts, expected: Sequence[IPAddress]) -> Step:
 def interface(party: Party, endpoint: Endpoint, network: Network, facts: ReachFacts) -> Step:
     """The container's own interface, and the way from there to the network's bridge."""
     items = [item for item in party.plan if _of_interface(item, endpoint)]
-    items += [item for item in facts.network_plans[network.id] if isinstance(item, Bridge)]
+    items += [item for item in facts.network_plans[network.id] if isinstance(item, Bridge | Parent | Vlan | Dummy)]
     wrong = [item for item in items if item in facts.drift]
     if wrong:
         text = f"{party.name} is not connected to network {network.name} as it should be"
@@ -67,7 +67,7 @@ def interface(party: Party, endpoint: Endpoint, network: Network, facts: ReachFa
 
 def _of_interface(item: Item, endpoint: Endpoint) -> bool:
     match item:
-        case Veth(peer=link) | Address(link=link):
+        case Veth(peer=link) | Child(name=link) | Address(link=link):
             return link == endpoint.ifname
         case NftElement(family="bridge", key=(port, *_)):
             return port == veth(endpoint.id)
@@ -86,7 +86,8 @@ def _guarded(party: Party, endpoint: Endpoint, wrong: Sequence[Item]) -> str:
 
 
 def default_route(party: Party, version: int, facts: ReachFacts) -> Step:
-    routes = [i for i in party.plan if isinstance(i, Route) and i.destination.version == version and i.is_default]
+    inside = [i for i in party.plan if isinstance(i, Route) and i.netns != HOST and i.is_default]
+    routes = [route for route in inside if route.destination.version == version]
     family = f"IPv{version}"
     if not routes:
         networks = [facts.networks[endpoint.network] for endpoint in party.endpoints]
@@ -104,7 +105,25 @@ def default_route(party: Party, version: int, facts: ReachFacts) -> Step:
         )
     if routes[0] in facts.drift:
         return lacking(f"{party.name} has lost its way out", [routes[0]], facts)
+    if routes[0].via is None or not _is_hosts(routes[0], party, facts):
+        return Step(holds="yes", text=f"{party.name} has a way out ({wording(routes[0])[0]})")
     return Step(holds="yes", text=f"{party.name} sends it to the host ({wording(routes[0])[0]})")
+
+
+def _is_hosts(route: Route, party: Party, facts: ReachFacts) -> bool:
+    """Whether the router is the host."""
+    network = next((e.network for e in party.endpoints if e.ifname == route.link), "")
+    return parent_of(facts.network_plans.get(network, ())) is None
+
+
+def on_wire(network: Network, facts: ReachFacts) -> bool:
+    """Whether the network branches off from a link of the host, past weft's rules."""
+    return parent_of(facts.network_plans[network.id]) is not None
+
+
+def parent_of(plan: Plan) -> Parent | None:
+    """The link of the host that a network branches off from, if it does."""
+    return next((item for item in plan if isinstance(item, Parent)), None)
 
 
 def forwards(version: int, facts: ReachFacts) -> Step:

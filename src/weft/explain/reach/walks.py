@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from weft.explain.reach import direct, steps
+from weft.explain.reach import direct, steps, wires
 from weft.explain.reach.facts import Party, Reach, ReachFacts, Step, reach
 from weft.explain.reach.outward import gateway_endpoint, to_outside
 from weft.model import Endpoint, IPAddress, Network, PortBinding
@@ -112,6 +112,9 @@ def _strangers(facts: ReachFacts) -> Step:
 
 
 def _let_talk(network: Network, version: int, facts: ReachFacts) -> Iterator[Step]:
+    if steps.on_wire(network, facts):
+        yield from wires.let_talk(network, facts)
+        return
     isolated = [
         i for i in facts.target.plan if isinstance(i, Veth) and i.isolated and i.master == _bridge(network, facts)
     ]
@@ -158,7 +161,10 @@ def _to_host(facts: ReachFacts) -> Iterator[Step]:
     if endpoint is None:
         yield steps.default_route(source, version, facts)
     else:
-        yield steps.interface(source, endpoint, facts.networks[endpoint.network], facts)
+        network = facts.networks[endpoint.network]
+        yield steps.interface(source, endpoint, network, facts)
+        if steps.on_wire(network, facts):
+            yield wires.to_host(endpoint, network, facts)
     port = facts.asked.port
     for publisher in facts.publishers:
         binding = next((b for b in _bindings(publisher) if _meets(b, facts)), None)
@@ -216,7 +222,7 @@ def _from_host(facts: ReachFacts) -> Iterator[Step]:
         shown = " and ".join(str(interface.ip) for interface in endpoint.addresses)
         yield Step(holds="yes", text=f"{target.name} is at {shown}", why="Its name means nothing to the host.")
     version = _version(facts, endpoint)
-    if not direct.host_is_on(network, version, facts):
+    if not steps.on_wire(network, facts) and not direct.host_is_on(network, version, facts):
         yield Step(
             holds="no",
             text=f"the host has no IPv{version} address on network {network.name}",
@@ -224,7 +230,9 @@ def _from_host(facts: ReachFacts) -> Iterator[Step]:
         )
         return
     own = [i for i in facts.network_plans[network.id] if isinstance(i, Address) and i in facts.drift]
-    if own:
+    if steps.on_wire(network, facts):
+        yield from wires.from_host(endpoint, network, facts)
+    elif own:
         yield steps.lacking(f"the host has no address on network {network.name}", own, facts)
     else:
         yield Step(holds="yes", text=f"the host has an address of its own on network {network.name}")
@@ -260,6 +268,12 @@ def _from_outside(facts: ReachFacts) -> Iterator[Step]:
         return
     bindings = [b for b in _bindings(target) if port in (None, b.container_port, b.host_port)]
     bindings = [b for b in bindings if b.proto == facts.asked.proto]
+    if not bindings and (near := _on_a_wire(facts)) is not None:
+        network = facts.networks[near.network]
+        yield steps.interface(target, near, network, facts)
+        yield wires.from_outside(near, network, facts)
+        yield from _arrived(facts, target.addresses)
+        return
     trusting = [
         step
         for endpoint in target.endpoints
@@ -294,6 +308,12 @@ def _from_outside(facts: ReachFacts) -> Iterator[Step]:
     found = steps.listens(facts, binding.container_port, target.addresses, target)
     if found is not None:
         yield found
+
+
+def _on_a_wire(facts: ReachFacts) -> Endpoint | None:
+    """The endpoint that those outside reach as it is."""
+    outward = [e for e in facts.target.endpoints if not facts.networks[e.network].internal]
+    return next((e for e in outward if steps.on_wire(facts.networks[e.network], facts)), None)
 
 
 def _published_where(binding: PortBinding, target: Party) -> Step:

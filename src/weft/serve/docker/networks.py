@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Raw
 from msgspec.json import encode
 
+from weft.drivers import DRIVERS
 from weft.engine.controller import DEFAULT_NETWORK, Controller
 from weft.engine.parts import Parts
 from weft.engine.presets import Preset, Presets
@@ -121,9 +122,13 @@ class Networks:
         except Conflict as clash:
             if self._is_taken(name):  # another request was quicker
                 raise Refused(409, f"network with name {name} already exists") from None
+            if "overlaps" not in clash.message:
+                raise Refused(403, clash.message) from None  # a parent, or an address of the host's
             message = f"invalid pool request: Pool overlaps with other one on this address space: {clash.message}"
             raise Refused(403, message) from None
         except NotFound as unknown:
+            if any(driver.name == spec.driver for driver in DRIVERS):
+                raise Refused(404, unknown.message) from None  # the parent
             raise Refused(404, f'plugin "{body.driver}" not found: {unknown.message}') from None
         return {"Id": network.id, "Warning": ""}
 

@@ -1,0 +1,123 @@
+"""The ipvlan driver: containers on the network of a link of the host's, its parent, whose MAC they share.
+
+For networks that admit one MAC per port. In mode l3 and l3s the host routes between containers and parent, and no
+broadcast reaches them. See docs/ipvlan.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from weft.drivers.driver import Publishing, WayOut
+from weft.drivers.parents import (
+    SPELLINGS,
+    Claim,
+    Uplink,
+    parent_links,
+    read_mtu,
+    read_options,
+    read_uplink,
+    refuse_way_out,
+)
+from weft.errors import Invalid
+from weft.fields import read_choice
+from weft.model import Endpoint, Network, Sandbox
+from weft.plan import Address, Child, Plan
+
+MODES = ("l2", "l3", "l3s")
+FLAGS = ("bridge", "private", "vepa")
+
+_SPELLINGS = {**SPELLINGS, "mode": "mode", "ipvlan_mode": "mode", "flag": "flag", "ipvlan_flag": "flag"}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    uplink: Uplink = field(default_factory=Uplink)
+    mode: str = "l2"
+    flag: str = "bridge"
+    mtu: int = 0
+
+
+class IpvlanDriver:
+    name = "ipvlan"
+
+    def accept(self, options: Mapping[str, str]) -> None:
+        read(options)
+
+    def option(self, name: str) -> str:
+        return _SPELLINGS.get(name, name)
+
+    def has_gateway(self, options: Mapping[str, str], version: int) -> bool:
+        return False
+
+    def check(self, network: Network) -> None:
+        options = read(network.options)
+        refuse_way_out(network, options.uplink)
+        gateways = [str(pool.gateway) for pool in network.pools if pool.gateway is not None]
+        if gateways and options.mode != "l2":
+            raise Invalid(
+                f"gateway {' and '.join(gateways)}: in mode {options.mode} the way out is the link itself, and the "
+                "host the router; leave out the gateway"
+            )
+
+    def uplink(self, options: Mapping[str, str]) -> Uplink:
+        return read(options).uplink
+
+    def claim(self, network: Network) -> Claim:
+        options = read(network.options)
+        mode = f"mode {options.mode}, flag {options.flag}"
+        return Claim(parent=options.uplink.link(network), kind=self.name, mode=mode, own_macs=False)
+
+    def settled(self, network: Network) -> Network:
+        return network if read(network.options).uplink.name else replace(network, internal=True)
+
+    def link(self, network: Network) -> str | None:
+        return None
+
+    def links(self, network: Network) -> Sequence[str]:
+        return read(network.options).uplink.made(network)
+
+    def way_out(self, network: Network, endpoint: Endpoint, version: int) -> WayOut | None:
+        address = endpoint.address(version)
+        pool = network.pool_of(address.ip) if address is not None else None
+        if network.internal or pool is None:
+            return None
+        if read(network.options).mode != "l2":
+            return WayOut(None)
+        return None if pool.gateway is None else WayOut(pool.gateway)
+
+    def guards(self, network: Network) -> bool:
+        return False
+
+    def publishes(self, network: Network, version: int) -> Publishing | None:
+        return None
+
+    def network(self, network: Network) -> Plan:
+        options = read(network.options)
+        return parent_links(network, options.uplink, self.name, options.mtu)
+
+    def endpoint(self, network: Network, endpoint: Endpoint, sandbox: Sandbox) -> Plan:
+        options = read(network.options)
+        child = Child(
+            netns=sandbox.key,
+            name=endpoint.ifname,
+            parent=options.uplink.link(network),
+            kind=self.name,
+            mode=options.mode,
+            flag=options.flag,
+            mtu=options.mtu,
+        )
+        addresses = (*endpoint.addresses, *endpoint.link_local)
+        return (child, *(Address(sandbox.key, endpoint.ifname, address) for address in addresses))
+
+
+def read(raw: Mapping[str, str]) -> Options:
+    """Raises Invalid."""
+    known = read_options(IpvlanDriver.name, _SPELLINGS, raw)
+    return Options(
+        read_uplink(known),
+        read_choice("option mode", known.get("mode", "l2"), MODES),
+        read_choice("option flag", known.get("flag", "bridge"), FLAGS),
+        read_mtu(known),
+    )
