@@ -15,6 +15,7 @@ import pytest
 
 from tests.hosts import in_private_host, needs_root
 from tests.kernel.world import BRIDGE, World
+from tests.waiting import PACE
 from weft.config import Config
 from weft.dns import message
 from weft.explain.health.facts import DefaultRoute, HostRoute, Link
@@ -27,7 +28,7 @@ from weft.plan import Netns
 
 
 def shell(command: str) -> None:
-    subprocess.run(["bash", "-ec", command], check=True, timeout=20)
+    subprocess.run(["bash", "-ec", command], check=True, timeout=20 * PACE)
 
 
 def world() -> tuple[World, HostLook]:
