@@ -16,6 +16,7 @@ from typing import TypeVar
 from weft import names
 from weft.errors import WeftError
 from weft.kernel import addresses, announce, flows, links, nfnetlink, sysctl
+from weft.kernel.domains import outside_domains
 from weft.kernel.ensure import Ensure, RightTables
 from weft.kernel.firewall import Firewall
 from weft.kernel.foreign import foreign_chains
@@ -148,10 +149,12 @@ class LinuxKernel:
         self._reaper.retire(slow)
 
     def host_networks(self) -> tuple[IPNetwork, ...]:
-        ours = {link.index for link in self._links() if link.group == names.LINK_GROUP and names.is_ours(link.name)}
+        there = self._links()
+        ours = {link.index for link in there if link.group == names.LINK_GROUP and names.is_ours(link.name)}
         found: dict[IPNetwork, None] = {}
         for version in (4, 6):
-            for route in addresses.parse_routes(self._rtnl.dump(addresses.get_routes(version))):
+            listed = addresses.parse_routes(self._rtnl.dump(addresses.get_routes(version)))
+            for route in outside_domains(listed, there):
                 if (
                     route.unicast
                     and route.length
