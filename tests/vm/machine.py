@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / ".vm"
 
 _MEMORY = "2G"
-# Under emulation, what guards against speculation costs a fifth of all time, and guards nobody.
+# What guards against speculation, or against reading freed memory, costs time here and guards nobody.
 _KERNEL_OPTIONS = ("mitigations=off", "init_on_alloc=0", "apparmor=0", "audit=0", "loglevel=4")
 _CONSOLE_LINES = 60
 
