@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 from hypothesis import settings
 
 from tests.hosts import PrivateHost, needs_namespaces
+from tests.waiting import PACE
 
 # nft, sysctl and the like are not on a normal user's path in Debian; in a private host they may use them all the same.
 os.environ["PATH"] = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -18,8 +20,14 @@ os.environ["PATH"] = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 settings.register_profile("weft", database=None, deadline=None)
 settings.load_profile("weft")
 
-PATIENCE = 180
+PATIENCE = round(180 * PACE)
 """Seconds until a test, or the making of its fixtures, is given up."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _name_the_kernel(record_testsuite_property: Callable[[str, object], None]) -> None:
+    """For whoever compares runs on several (tests/vm)."""
+    record_testsuite_property("kernel", platform.release())
 
 
 @pytest.fixture

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.hosts import PrivateHost
+from tests.waiting import PACE
 from weft import names
 from weft.client import Client, connect
 from weft.errors import Unavailable
 from weft.kernel.links import SPARE_GROUP
 
 SOURCE = str(Path(__file__).resolve().parents[1] / "src")
-PATIENCE = 15.0
+PATIENCE = 15.0 * PACE
 
 
 class Weftd:
@@ -113,7 +114,7 @@ class Weftd:
     def cli(self, *arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run `weft ARGUMENTS` in the private host."""
         command = [*self.host.prefix, sys.executable, "-m", "weft.doors.cli", *arguments]
-        options = {"capture_output": True, "text": True, "timeout": 60, "env": self.environment, **options}
+        options = {"capture_output": True, "text": True, "timeout": 60 * PACE, "env": self.environment, **options}
         done = subprocess.run(command, check=False, **options)
         if check and done.returncode:
             raise AssertionError(

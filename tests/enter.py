@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from tests.hosts import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, Namespace
+from tests.waiting import PACE
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -27,7 +28,7 @@ def inside(host: Namespace, body: Callable[[], T], *, seconds: int = 60) -> T:
     child = os.fork()
     if child == 0:
         os.close(reader)
-        signal.alarm(seconds)
+        signal.alarm(round(seconds * PACE))
         with os.fdopen(writer, "wb") as answer:
             answer.write(pickle.dumps(_outcome(host.pid, body)))
         os._exit(0)

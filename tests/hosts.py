@@ -29,6 +29,8 @@ from typing import Any, Self, TypeVar
 
 import pytest
 
+from tests.waiting import PACE
+
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
@@ -68,7 +70,7 @@ def why_not() -> str:
     """Why no private host can be made here; empty if one can."""
     command = ["unshare", *_user_flags(), "--net", "--mount", "ip", "link", "set", "lo", "up"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20 * PACE, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"no private host: {error}"
     return f"no private host, neither as root nor in a user namespace: {done.stderr.strip()}" if done.returncode else ""
@@ -123,7 +125,7 @@ class Namespace:
             [*self.prefix, *argv],
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=timeout * PACE,
             input=stdin,
             env={**os.environ, **env} if env else None,
             check=False,
@@ -138,7 +140,7 @@ class Namespace:
             if stream is not None:
                 stream.close()
         try:
-            self._holder.wait(timeout=5)
+            self._holder.wait(timeout=5 * PACE)
         except subprocess.TimeoutExpired:
             self._holder.kill()
             self._holder.wait()
@@ -214,7 +216,7 @@ def _fork(body: Callable[[], None], scratch: str) -> tuple[bytes, int]:
 
 
 def _outcome(body: Callable[[], None]) -> tuple[str, str]:
-    signal.alarm(60)  # A test that hangs ends itself, not the run.
+    signal.alarm(round(60 * PACE))  # A test that hangs ends itself, not the run.
     try:
         _become_private()
         body()

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from tests.hosts import in_private_host, needs_root
+from tests.waiting import PACE
 from weft.explain.health.facts import Chain
 from weft.kernel.foreign import foreign_chains
 from weft.kernel.legacy import legacy_chains
@@ -15,12 +16,12 @@ from weft.kernel.legacy import legacy_chains
 
 def shell(*commands: str) -> None:
     for command in commands:
-        done = subprocess.run(["bash", "-ec", command], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(["bash", "-ec", command], capture_output=True, text=True, timeout=20 * PACE, check=False)
         assert done.returncode == 0, f"{command}: {done.stderr}"
 
 
 def load(ruleset: str) -> None:
-    subprocess.run(["nft", "-f", "-"], input=ruleset, text=True, check=True, timeout=20)
+    subprocess.run(["nft", "-f", "-"], input=ruleset, text=True, check=True, timeout=20 * PACE)
 
 
 def needs(program: str) -> None:

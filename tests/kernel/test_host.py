@@ -15,6 +15,8 @@ import pytest
 
 from tests.hosts import in_private_host, needs_root
 from tests.kernel.world import BRIDGE, World
+from tests.kinds import needs_link_kind
+from tests.waiting import PACE
 from weft.config import Config
 from weft.dns import message
 from weft.explain.health.facts import DefaultRoute, HostRoute, Link
@@ -27,7 +29,7 @@ from weft.plan import Netns
 
 
 def shell(command: str) -> None:
-    subprocess.run(["bash", "-ec", command], check=True, timeout=20)
+    subprocess.run(["bash", "-ec", command], check=True, timeout=20 * PACE)
 
 
 def world() -> tuple[World, HostLook]:
@@ -56,6 +58,27 @@ def test_links_routes_and_addresses_are_the_hosts_own():
     assert {ip_address("192.0.2.2"), ip_address("10.1.0.1"), ip_address("2001:db8::2")} <= set(found.addresses)
     assert found.sysctls["net.ipv4.conf.up0.forwarding"] == "0"
     assert found.sysctls["net.ipv6.conf.up0.accept_ra"] == "1"
+
+
+@pytest.mark.full_kernel
+@in_private_host
+def test_routes_of_a_routing_domain_concern_nobody_else():
+    needs_link_kind("vrf")
+    shell(
+        "ip link add red type vrf table 77; ip link set red up; ip link add in0 type veth peer name in1;"
+        "ip link set in0 master red; ip link set in0 up; ip link set in1 up; ip address add 192.0.2.2/24 dev in0;"
+        "ip -6 address add 2001:db8::2/64 dev in0 nodad; ip route add default via 192.0.2.1 table 77;"
+        "ip route add 198.51.100.0/24 dev red; ip link add up0 type veth peer name up1; ip link set up0 up;"
+        "ip link set up1 up; ip route add 203.0.113.0/24 dev up0 table 88"
+    )
+    made, look = world()
+    found = look.host(probing=False)
+    assert found.default_routes == ()
+    assert set(found.routes) == {
+        HostRoute(destination=ip_network("198.51.100.0/24"), link="red"),
+        HostRoute(destination=ip_network("203.0.113.0/24"), link="up0"),
+    }
+    assert set(made.kernel.host_networks()) == {ip_network("198.51.100.0/24"), ip_network("203.0.113.0/24")}
 
 
 @in_private_host

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import sys
 import time
 from ipaddress import ip_address
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.hosts import in_private_host
 from tests.kernel.world import sh
+from tests.kinds import needs_protocol
 from weft.errors import Conflict, Exhausted, Invalid, Unsupported
 from weft.kernel.ports import HostPortSockets
 from weft.model import PortBinding, Proto
@@ -123,6 +125,28 @@ def test_sctp_is_held_or_said_to_be_unknown():
             HostPortSockets().reserve([port(7000, "sctp")])
     else:
         HostPortSockets().reserve([port(7000, "sctp")])
+
+
+@pytest.mark.full_kernel
+@in_private_host
+def test_the_holder_of_an_sctp_port_is_named():
+    needs_protocol("sctp")
+    serve = (
+        "import socket, sys\n"
+        "s = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, 132)\n"
+        "s.bind((sys.argv[1], 7000)); s.listen(); print(flush=True); sys.stdin.read()"
+    )
+    for address in ("::", "::1"):
+        with subprocess.Popen([sys.executable, "-c", serve, address], stdin=-1, stdout=-1) as server:
+            assert server.stdout is not None
+            assert server.stdout.readline() == b"\n"
+            with pytest.raises(
+                Conflict, match=rf"port 7000/sctp is taken on this host by python.* \(pid {server.pid}\)"
+            ):
+                HostPortSockets().reserve([port(7000, "sctp")])
+            HostPortSockets().reserve([port(7001, "sctp")])
+            server.communicate()
+    HostPortSockets().reserve([port(7000, "sctp")])
 
 
 @in_private_host

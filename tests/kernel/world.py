@@ -10,6 +10,7 @@ from collections.abc import Callable
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
+from tests.waiting import PACE
 from weft import names
 from weft.firewall.ruleset import ruleset
 from weft.kernel.linux import LinuxKernel
@@ -88,7 +89,7 @@ def sh(command: str, netns: str = HOST) -> str:
     argv = ["sh", "-ec", command]
     if netns:
         argv = ["nsenter", f"--net={netns}", *argv]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20 * PACE, check=False)
     assert done.returncode == 0, f"{command}: {done.stderr}"
     return done.stdout
 
@@ -128,5 +129,5 @@ def has_gone(is_there: Callable[[], bool], *, tries: int = 100) -> bool:
     for _ in range(tries):
         if not is_there():
             return True
-        time.sleep(0.02)
+        time.sleep(0.02 * PACE)
     return False

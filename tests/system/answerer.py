@@ -1,6 +1,7 @@
 """A program that listens in several network namespaces at once and answers everybody with "NAME PEER'S-ADDRESS".
 
-Started with a list of listeners as JSON: [{"netns": path or "", "name", "proto": "tcp" or "udp", "address", "port"}].
+Started with a list of listeners as JSON: [{"netns": path or "", "name", "proto", "address", "port"}], where `proto` is
+"tcp", "udp" or "sctp".
 Says "ready" once all listen; ends when standard input does.
 """
 
@@ -13,6 +14,9 @@ import sys
 from typing import Any
 
 from tests.enter import network
+
+SCTP = 132
+"""The protocol's number, which Python does not name everywhere."""
 
 
 def main() -> int:
@@ -31,11 +35,11 @@ def main() -> int:
 
 def _listen(wanted: dict[str, Any]) -> socket.socket:
     family = socket.AF_INET6 if ":" in wanted["address"] else socket.AF_INET
-    kind = socket.SOCK_STREAM if wanted["proto"] == "tcp" else socket.SOCK_DGRAM
-    listener = socket.socket(family, kind)
+    kind = socket.SOCK_DGRAM if wanted["proto"] == "udp" else socket.SOCK_STREAM
+    listener = socket.socket(family, kind, SCTP if wanted["proto"] == "sctp" else 0)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((wanted["address"], wanted["port"]))
-    if wanted["proto"] == "tcp":
+    if kind == socket.SOCK_STREAM:
         listener.listen(64)
     return listener
 

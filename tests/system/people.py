@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from tests.daemons import Weftd
 from tests.enter import inside, network
 from tests.hosts import Namespace, PrivateHost
+from tests.system.answerer import SCTP
+from tests.waiting import PACE
 
 SILENCE = "nothing"
 REFUSED = "refused"
@@ -22,7 +24,7 @@ SECOND4 = "192.0.2.10"
 """The host's other address on the same wire."""
 OUTSIDE4, OUTSIDE6 = "192.0.2.2", "2001:db8::2"
 
-PATIENCE = 0.3
+PATIENCE = 0.3 * PACE
 """Seconds until silence counts as such."""
 
 
@@ -52,7 +54,7 @@ def listening(weftd: Weftd, *listeners: Listener) -> Iterator[None]:
         assert program.stdout.readline() == "ready\n"
         yield
         program.stdin.close()
-        program.wait(5)
+        program.wait(5 * PACE)
 
 
 @contextlib.contextmanager
@@ -96,8 +98,8 @@ def ask(host: PrivateHost, *questions: Question) -> list[str]:
 
 def _ask(question: Question) -> str:
     family = socket.AF_INET6 if ":" in question.address else socket.AF_INET
-    kind = socket.SOCK_STREAM if question.proto == "tcp" else socket.SOCK_DGRAM
-    with socket.socket(family, kind) as asker:
+    kind = socket.SOCK_DGRAM if question.proto == "udp" else socket.SOCK_STREAM
+    with socket.socket(family, kind, SCTP if question.proto == "sctp" else 0) as asker:
         asker.settimeout(PATIENCE)
         try:
             asker.connect((question.address, question.port))

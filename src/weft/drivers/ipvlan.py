@@ -80,12 +80,12 @@ class IpvlanDriver:
 
     def way_out(self, network: Network, endpoint: Endpoint, version: int) -> WayOut | None:
         address = endpoint.address(version)
-        pool = network.pool_of(address.ip) if address is not None else None
-        if network.internal or pool is None:
+        if network.internal or address is None:
             return None
         if read(network.options).mode != "l2":
             return WayOut(None)
-        return None if pool.gateway is None else WayOut(pool.gateway)
+        pool = network.pool_of(address.ip)
+        return None if pool is None or pool.gateway is None else WayOut(pool.gateway)
 
     def guards(self, network: Network) -> bool:
         return False

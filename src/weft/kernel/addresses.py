@@ -26,7 +26,7 @@ _RTA_DST = 1
 _RTA_OIF = 4
 _RTA_GATEWAY = 5
 _RTA_TABLE = 15
-_RT_TABLE_MAIN = 254
+RT_TABLE_MAIN = 254
 RT_TABLE_LOCAL = 255
 _RTPROT_STATIC = 4
 _RT_SCOPE_UNIVERSE = 0
@@ -70,7 +70,7 @@ def delete_route(link: int, destination: IPNetwork, via: IPAddress | None) -> Re
 def _route(link: int, destination: IPNetwork, via: IPAddress | None, scope: int) -> bytes:
     length = destination.prefixlen
     head = _RTMSG.pack(
-        _FAMILY[destination.version], length, 0, 0, _RT_TABLE_MAIN, _RTPROT_STATIC, scope, _RTN_UNICAST, 0
+        _FAMILY[destination.version], length, 0, 0, RT_TABLE_MAIN, _RTPROT_STATIC, scope, _RTN_UNICAST, 0
     )
     target = attr(_RTA_DST, destination.network_address.packed) if length else b""
     gateway = attr(_RTA_GATEWAY, via.packed) if via else b""

@@ -21,6 +21,7 @@ from weft.errors import WeftError
 from weft.explain.health.facts import Chain, DefaultRoute, HostFacts, HostRoute, Link
 from weft.explain.reach.facts import Listener
 from weft.kernel import addresses, features, foreign, inner, instead, legacy, links, listeners, sysctl
+from weft.kernel.domains import outside_domains
 from weft.kernel.linux import LinuxKernel
 from weft.kernel.netlink import Netlink
 from weft.model import IPAddress
@@ -89,7 +90,8 @@ class HostLook:
             own = [ip_address(a.raw) for a in addresses.parse_addresses(rtnl.dump(addresses.get_addresses()))]
         finally:
             rtnl.close()
-        routes = [r for r in found if r.unicast and r.link in there and r.table != addresses.RT_TABLE_LOCAL]
+        everybodys = outside_domains(found, list(there.values()))
+        routes = [r for r in everybodys if r.unicast and r.link in there and r.table != addresses.RT_TABLE_LOCAL]
         defaults = _default_routes(routes, {index: link.name for index, link in there.items()})
         chains, unread = _chains()
         return HostFacts(

@@ -17,6 +17,7 @@ from weft import names
 from weft.errors import WeftError
 from weft.kernel import addresses, announce, borrowed, flows, links, nfnetlink, proxies, sysctl
 from weft.kernel.branches import check_link, children, sweep_children
+from weft.kernel.domains import outside_domains
 from weft.kernel.ensure import Ensure, RightTables
 from weft.kernel.firewall import Firewall
 from weft.kernel.foreign import foreign_chains
@@ -180,7 +181,8 @@ class LinuxKernel:
         own_wire = {link.index for link in there if link.name == beside}
         found: dict[IPNetwork, None] = {}
         for version in (4, 6):
-            for route in addresses.parse_routes(self._rtnl.dump(addresses.get_routes(version))):
+            listed = addresses.parse_routes(self._rtnl.dump(addresses.get_routes(version)))
+            for route in outside_domains(listed, there):
                 if (
                     route.unicast
                     and route.length

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_address
 
 from weft.model import IPAddress, Proto
 
@@ -12,7 +13,8 @@ _LISTEN = "0A"
 
 def holder_of(proto: Proto, port: int, address: IPAddress | None) -> str:
     """Words for a message: "redis-server (pid 12)", or that it cannot be told."""
-    for inode in _inodes(proto, port, address):
+    inodes = _sctp_inodes(port, address) if proto is Proto.SCTP else _inodes(proto, port, address)
+    for inode in inodes:
         found = _process_with(f"socket:[{inode}]")
         if found:
             return found
@@ -34,17 +36,29 @@ def _inodes(proto: Proto, port: int, address: IPAddress | None) -> list[str]:
     return [inode for local, inode in found if local.split(":")[0] in clashing]
 
 
+def _sctp_inodes(port: int, address: IPAddress | None) -> list[str]:
+    """Of those that listen: the kernel lists no others. A row ends with port, user, inode and addresses."""
+    found = []
+    for fields in _rows("sctp/eps"):
+        own = [ip_address(text) for text in fields[8:]]
+        if fields[5] == str(port) and (address is None or any(a == address or a.is_unspecified for a in own)):
+            found.append(fields[7])
+    return found
+
+
 def _sockets(proto: Proto, port: int) -> list[list[str]]:
     wanted = f":{port:04X}"
-    rows = []
-    for table in _TABLES.get(proto, ()):
-        try:
-            with open(f"/proc/thread-self/net/{table}", encoding="ascii") as file:
-                next(file, None)
-                rows += [fields for line in file if (fields := line.split())[1].endswith(wanted)]
-        except OSError:
-            continue
-    return rows
+    return [fields for table in _TABLES.get(proto, ()) for fields in _rows(table) if fields[1].endswith(wanted)]
+
+
+def _rows(table: str) -> list[list[str]]:
+    """Of a table below /proc/net without its head; none if there is no such table."""
+    try:
+        with open(f"/proc/thread-self/net/{table}", encoding="ascii") as file:
+            next(file, None)
+            return [line.split() for line in file]
+    except OSError:
+        return []
 
 
 def _hex(address: IPAddress) -> str:
