@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.able import needs_link
 from tests.hosts import in_private_host
 from tests.kernel.world import BRIDGE, World
 from tests.kernel.world import sh as shell
+from tests.kinds import needs_link_kind
 from weft.errors import Conflict, Exhausted, NotFound, WeftError
 from weft.plan import ProxyNeighbour, Uplink, Vlan
 
@@ -137,7 +137,7 @@ def test_only_weft_s_own_proxies_are_swept():
 
 @in_private_host
 def test_a_vlan_comes_and_goes_as_a_port():
-    needs_link("vlan", "link eth1 id 10", "802.1Q (8021q)")
+    needs_link_kind("vlan")
     world = wired()
     plan = (TAGGED, Uplink(TAGGED.name, BRIDGE.name))
     before = held()
@@ -162,7 +162,7 @@ def test_a_vlan_that_cannot_be_is_refused_with_the_reason():
     world = wired()
     with pytest.raises(NotFound, match="there is no link eth9 on this host to have VLAN 10 of"):
         world.kernel.ensure((Vlan(TAGGED.name, "eth9", 10),))
-    needs_link("vlan", "link eth1 id 10", "802.1Q (8021q)")
+    needs_link_kind("vlan")
     shell("ip link set eth1 down")
     with pytest.raises(Conflict, match="eth1 is down, and so is VLAN 10 of it: `ip link set eth1 up`"):
         world.kernel.ensure((TAGGED,))

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.able import needs_link
 from tests.audits import assert_consistent
 from tests.daemons import Weftd
 from tests.hosts import Namespace, PrivateHost
+from tests.kinds import needs_link_kind
 from tests.system.people import HOST4, HOST6, OUTSIDE4, OUTSIDE6, Listener, Question, ask, listening, pings
 from tests.waiting import eventually
 from weft.client import Attachment
@@ -112,8 +112,9 @@ def test_two_networks_have_no_uplink_in_common(weftd: Weftd, lan: Namespace) -> 
     assert _eth1(weftd.host)["master"] == weftd.client.networks.get("net").bridge
 
 
+@pytest.mark.full_kernel
 def test_a_vlan_of_an_uplink(weftd: Weftd, lan: Namespace) -> None:
-    needs_link("vlan", "link eth1 id 10", "802.1Q (8021q)")
+    needs_link_kind("vlan")
     lan.run("ip link add link eth0 name tagged type vlan id 10")
     lan.run("ip address add 10.21.0.1/24 dev tagged")
     lan.run("ip address add fd21::1/64 dev tagged nodad")
