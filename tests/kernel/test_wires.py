@@ -160,11 +160,11 @@ def test_a_vlan_comes_and_goes_as_a_port():
 @in_private_host
 def test_a_vlan_that_cannot_be_is_refused_with_the_reason():
     world = wired()
-    with pytest.raises(NotFound, match="there is no link eth9 on this host to have VLAN 10 of"):
+    with pytest.raises(NotFound, match="no such link on this host: 'eth9'; did you mean 'eth1'"):
         world.kernel.ensure((Vlan(TAGGED.name, "eth9", 10),))
     needs_link_kind("vlan")
     shell("ip link set eth1 down")
-    with pytest.raises(Conflict, match="eth1 is down, and so is VLAN 10 of it: `ip link set eth1 up`"):
+    with pytest.raises(Conflict, match="cannot make wl-0123456789ab: eth1 is down; `ip link set eth1 up`"):
         world.kernel.ensure((TAGGED,))
 
 

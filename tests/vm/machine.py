@@ -97,7 +97,7 @@ def carry_out(command: str, boot: Sequence[str], folder: Path, *, limit: float) 
 def _environment() -> dict[str, str]:
     """virtme-ng finds its own parts on the path, and keeps its settings in the home directory."""
     home = PLACE / "home"
-    home.mkdir(exist_ok=True)
+    home.mkdir(parents=True, exist_ok=True)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
     unwanted = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME")
     kept = {name: value for name, value in os.environ.items() if name not in unwanted}
