@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from tests.docker.conftest import World
+from tests.docker.conftest import OVER_BOTH, World
 from tests.docker.streams import Screen, begin, exec_id, inspect, rest_of, run, sleeping
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, OVER_BOTH]
 
 # Terminals
 
