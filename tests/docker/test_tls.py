@@ -89,6 +89,13 @@ def test_who_ends_tcp_along_with_tls_has_sent_all_and_no_more(world: World, box:
         assert said == b"\1\0\0\0\0\0\0\6input\n\1\0\0\0\0\0\0\5done\n"
 
 
+def test_a_host_that_is_gone_is_asked_after(world: World):
+    """By TCP itself: nothing says that a machine has lost its power."""
+    command = f"ss -tnoH state established sport = :{TCP[1]}"
+    with world.connect():
+        eventually(lambda: "timer:(keepalive," in world.host.run(command).stdout)
+
+
 def test_a_stop_waits_for_no_client(world: World, box: str):
     ident = exec_id(world, box, "sleep", "78", AttachStdout=True)
     with connected(world.host, TCP), world.connect(), begin(world, ident) as line:

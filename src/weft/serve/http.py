@@ -28,6 +28,13 @@ GROUP = "weft"
 """Its members may open the socket, if the group exists. To use it is to be root on the host."""
 LARGEST_HEAD = 320 << 10
 """In bytes: more than is read at once, so that what came before a head in one go is not held against it."""
+KEEPALIVE = {
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 15,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): 15,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT): 4,
+}
+"""Of TCP connections, which inherit it: who has gone without a word is missed within 75 seconds."""
 HEAD_PATIENCE = 30.0
 """Seconds until a request whose head has begun but does not end is given up."""
 
@@ -216,6 +223,8 @@ def listen_tcp(place: str) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for option, value in KEEPALIVE.items():
+            listener.setsockopt(*option, value)
         listener.bind((host.strip("[]"), int(port)))
         listener.listen(1024)
     except OSError as error:
