@@ -9,6 +9,7 @@ import ctypes
 import os
 import pickle
 import signal
+import socket
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,22 @@ def inside(host: Namespace, body: Callable[[], T], *, seconds: int = 60) -> T:
     if failure:
         raise AssertionError(f"inside the host: {failure}")
     return result  # type: ignore[no-any-return]
+
+
+def connected(host: Namespace, address: tuple[str, int]) -> socket.socket:
+    """A TCP connection inside the host, for a test outside."""
+    mine, theirs = socket.socketpair()
+
+    def connect() -> None:
+        with socket.create_connection(address, timeout=10) as sock:
+            socket.send_fds(theirs, [b"it"], [sock.fileno()])
+
+    with mine, theirs:
+        inside(host, connect)
+        (fd,) = socket.recv_fds(mine, 2, 1)[1]
+    sock = socket.socket(fileno=fd)
+    sock.settimeout(10)
+    return sock
 
 
 def _outcome(pid: int, body: Callable[[], Any]) -> tuple[Any, str]:

@@ -54,10 +54,11 @@ from weft.serve.app import App, Patience
 from weft.serve.diagnose import Diagnose
 from weft.serve.docker import docker_routes
 from weft.serve.docker.app import DockerApi
-from weft.serve.http import Server, listen, listen_tcp, mutual_tls
+from weft.serve.http import Server, listen, listen_tcp
 from weft.serve.native import PREFIX, Native
 from weft.serve.ports import Ports
 from weft.serve.routes import Table
+from weft.serve.tls import mutual_tls
 from weft.settings import load_config
 from weft.store.sqlite import SqliteStore
 

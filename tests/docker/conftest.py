@@ -15,10 +15,16 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.daemons import Weftd
+from tests.enter import connected
 from tests.hosts import PrivateHost, needs_namespaces
+from tests.tls import TlsClient, authority, client_context
 
 CLIENTS = [path for path in ("/usr/local/bin/docker", "/usr/bin/docker") if shutil.which(path)]
 """Docker's own packages install to the one or the other, Debian's to the latter: as many versions as there are."""
+
+TCP = ("127.0.0.1", 2376)
+OVER_BOTH = pytest.mark.parametrize("transport", ["unix", "tls"], scope="module")
+"""For tests of what must not depend on how clients reach weftd."""
 
 
 class Answer(NamedTuple):
@@ -55,6 +61,8 @@ class World:
     weftd: Weftd
     config: Path
     """An empty directory for Docker's client: whatever the user has configured is left alone."""
+    certificates: Path | None = None
+    """Of a client, if clients come over TLS."""
 
     def docker(
         self, *arguments: str, check: bool = True, client: str = "docker", stdin: str | None = None, timeout: float = 30
@@ -65,7 +73,20 @@ class World:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"DOCKER_HOST": f"unix://{self.weftd.socket}", "DOCKER_CONFIG": str(self.config)}
+        config = {"DOCKER_CONFIG": str(self.config)}
+        if self.certificates is None:
+            return {**config, "DOCKER_HOST": f"unix://{self.weftd.socket}"}
+        place = "tcp://{}:{}".format(*TCP)
+        tls = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(self.certificates)}
+        return {**config, **tls, "DOCKER_HOST": place}
+
+    def connect(self) -> socket.socket | TlsClient:
+        """A connection without a client in between."""
+        if self.certificates is not None:
+            return TlsClient(connected(self.host, TCP), client_context(self.certificates))
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(self.weftd.socket)
+        return sock
 
     def lines(self, *arguments: str, client: str = "docker") -> list[str]:
         return self.docker(*arguments, client=client).stdout.splitlines()
@@ -133,15 +154,33 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def transport() -> str:
+    """How clients reach weftd: unix or tls."""
+    return "unix"
+
+
+@pytest.fixture(scope="module")
+def world(transport: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Each test leaves it as it likes; `clean` takes everything away. At the end weftd's log has no traceback."""
     needs_namespaces()
     directory = tmp_path_factory.mktemp("docker")
     config = directory / "client"
     config.mkdir()
-    with PrivateHost() as host, Weftd(host, directory) as weftd:
-        yield World(host, weftd, config)
+    certificates = None
+    settings: tuple[str, ...] = ()
+    if transport == "tls":
+        files = authority(directory / "authority", "server", "client")
+        certificates, settings = files / "client", over_tls(files)
+    with PrivateHost() as host, Weftd(host, directory, settings=settings) as weftd:
+        yield World(host, weftd, config, certificates)
         assert "Traceback" not in weftd.log(), weftd.log()
+
+
+def over_tls(files: Path) -> tuple[str, ...]:
+    """weftd's settings to listen on TCP, for those whom this authority knows."""
+    server = files / "server"
+    names = (("cert", server / "cert.pem"), ("key", server / "key.pem"), ("ca", server / "ca.pem"))
+    return ("--tcp", "{}:{}".format(*TCP), *(word for name, file in names for word in (f"--tls-{name}", str(file))))
 
 
 @pytest.fixture

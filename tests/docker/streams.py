@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.docker.conftest import World
+from tests.tls import TlsClient
 
 
 def run(
@@ -80,11 +81,10 @@ def exec_id(world: World, container: str, *command: str, **wishes: Any) -> str:
 
 def begin(
     world: World, ident: str, *, fields: str = "Connection: Upgrade\r\nUpgrade: tcp\r\n", tty: bool = False
-) -> socket.socket:
+) -> socket.socket | TlsClient:
     """Start it over a connection of our own."""
-    sock = socket.socket(socket.AF_UNIX)
+    sock = world.connect()
     sock.settimeout(10)
-    sock.connect(world.weftd.socket)
     body = json.dumps({"Detach": False, "Tty": tty})
     sock.sendall(
         f"POST /v1.50/exec/{ident}/start HTTP/1.1\r\nHost: docker\r\n{fields}"
@@ -113,7 +113,7 @@ def inspect(world: World, ident: str) -> dict[str, Any]:
     return dict(world.ask("GET", f"/exec/{ident}/json").json)
 
 
-def head_of(sock: socket.socket) -> tuple[str, dict[str, str], bytes]:
+def head_of(sock: socket.socket | TlsClient) -> tuple[str, dict[str, str], bytes]:
     found = b""
     while b"\r\n\r\n" not in found:
         found += sock.recv(65536)
@@ -123,7 +123,7 @@ def head_of(sock: socket.socket) -> tuple[str, dict[str, str], bytes]:
     return first, fields, rest
 
 
-def rest_of(sock: socket.socket, found: bytes) -> bytes:
+def rest_of(sock: socket.socket | TlsClient, found: bytes) -> bytes:
     while data := sock.recv(65536):
         found += data
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -12,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.conftest import World
+from tests.docker.conftest import OVER_BOTH, World
 from tests.docker.streams import Screen, begin, exec_id, inspect, processes, run, sleeping
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, OVER_BOTH]
 
 MEGABYTES = os.urandom(10 << 20)
 
@@ -90,17 +91,23 @@ def test_many_at_once(world: World, box: str):
 # Ends
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=lambda how: how.name)
 @pytest.mark.parametrize("flags", [(), ("-i",)], ids=["output", "input"])
-def test_a_client_that_is_killed_leaves_no_process(world: World, box: str, flags: tuple[str, ...]):
+def test_a_client_that_is_killed_leaves_no_process(
+    world: World, box: str, client: str, flags: tuple[str, ...], how: signal.Signals
+):
     mark = f"71.{len(flags)}"
-    command = [*world.host.prefix, "docker", "exec", *flags, box, "sh", "-c", f"sleep {mark}; true"]
-    client = subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, **world.environment})
+    command = [*world.host.prefix, client, "exec", *flags, box, "sh", "-c", f"sleep {mark}; true"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, **world.environment})
     eventually(lambda: sleeping(mark), within=10)
     time.sleep(0.2)
     assert sleeping(mark)
-    client.kill()
-    client.communicate()
-    eventually(lambda: not sleeping(mark), within=5)
+    process.send_signal(how)
+    try:
+        eventually(lambda: not sleeping(mark), within=5)
+    finally:
+        process.kill()
+        process.communicate()
     assert not processes(f"sleep {mark}; true")
 
 

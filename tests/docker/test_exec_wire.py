@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.docker.conftest import World
-from tests.docker.streams import begin, exec_id, head_of, inspect, rest_of
+from tests.docker.conftest import OVER_BOTH, World
+from tests.docker.streams import begin, exec_id, head_of, inspect, rest_of, sleeping
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, OVER_BOTH]
 
 # Refusals
 
@@ -147,8 +147,10 @@ def test_input_sent_along_with_the_request_is_not_lost(world: World, box: str):
 
 
 LIBRARY = """
-import docker, sys
-container = docker.DockerClient(base_url=sys.argv[1], timeout=20).containers.get(sys.argv[2])
+import docker, os, sys
+for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # which would come before the authority that it is told
+    os.environ.pop(name, None)
+container = docker.from_env(timeout=20).containers.get(sys.argv[1])
 done = container.exec_run(["sh", "-c", "echo out; echo err >&2; exit 4"], demux=True)
 assert (done.exit_code, done.output) == (4, (b"out\\n", b"err\\n")), done
 for _ in range(50):  # it forgets what comes together with the head
@@ -157,9 +159,14 @@ for _ in range(50):  # it forgets what comes together with the head
 assert container.exec_run("tty", tty=True).output.startswith(b"/dev/pts/")
 pieces = container.exec_run(["sh", "-c", "echo 1; sleep 0.1; echo 2"], stream=True).output
 assert list(pieces) == [b"1\\n", b"2\\n"]
+it = container.exec_run(["sh", "-c", "read line; echo $line; sleep 77"], stdin=True, socket=True).output
+it = getattr(it, "_sock", it)
+it.sendall(b"typed\\n")
+assert it.recv(100) == b"\\1\\0\\0\\0\\0\\0\\0\\6typed\\n"
 """
 
 
 def test_the_library_for_python(world: World, box: str):
     pytest.importorskip("docker")
-    world.host.run([sys.executable, "-c", LIBRARY, f"unix://{world.weftd.socket}", box])
+    world.host.run([sys.executable, "-c", LIBRARY, box], env=world.environment)
+    eventually(lambda: not sleeping("77"), within=5)

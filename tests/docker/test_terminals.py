@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.conftest import World
+from tests.docker.conftest import OVER_BOTH, World
 from tests.docker.streams import Screen, begin, exec_id, head_of, inspect, rest_of, run, sleeping
 from tests.waiting import eventually
 from weft.names import short
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, OVER_BOTH]
 
 # Terminals
 

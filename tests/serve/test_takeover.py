@@ -1,121 +1,25 @@
-"""Connections that an application takes over from HTTP."""
+"""Connections that an application takes over from HTTP: on a Unix socket, and the same over TLS."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.serve.place import HEAD, UPGRADE, Place, everything, exactly, serving
 from tests.waiting import eventually
-from weft.serve.app import App, Patience, Receive, Scope, Send, answer, read_body
-from weft.serve.http import Server, listen
-from weft.serve.routes import Table
-from weft.serve.takeover import BUFFER, HIJACK, Connection, NotPossible
-
-HEAD = b"HTTP/1.1 101 UPGRADED\r\n\r\n"
-UPGRADE = "Connection: Upgrade\r\nUpgrade: tcp\r\n"
+from weft.serve.takeover import BUFFER
 
 
-class Place:
-    """A server whose application does what the path says."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.ended: list[str] = []
-        """How the connections that were taken over ended."""
-        self.flooded = 0
-        """Bytes that have been written to who may not read them."""
-        self.stop: Callable[[], None] = lambda: None
-        self.patience = Patience()
-
-    async def application(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await read_body(receive)
-        if scope["path"] == "/plain":
-            await answer(send, 200, body)
-            return
-        try:
-            connection = scope["extensions"][HIJACK](HEAD)
-        except NotPossible:
-            self.ended.append("not possible")
-            await answer(send, 400, b"not possible")
-            return
-        act = {"/echo": self._echo, "/wait": self._wait, "/flood": self._flood}[scope["path"]]
-        try:
-            await connection.write(body)
-            await self.patience.unless_closing(act(connection))
-            self.ended.append("done")
-        except Exception as error:
-            self.ended.append(type(error).__name__)
-        finally:
-            connection.close()
-
-    async def _echo(self, connection: Connection) -> None:
-        while data := await connection.read():
-            await connection.write(data.upper())
-        await connection.write(b"end")
-        await connection.finish()
-
-    async def _wait(self, connection: Connection) -> None:
-        await connection.gone.wait()
-
-    async def _flood(self, connection: Connection) -> None:
-        while not connection.gone.is_set():
-            self.flooded += 65536
-            await connection.write(b"x" * 65536)
-
-    def connect(self) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(10)
-        sock.connect(self.path)
-        return sock
-
-    def ask(self, path: str, body: bytes = b"", *, fields: str = UPGRADE, then: bytes = b"") -> socket.socket:
-        sock = self.connect()
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\n{fields}Content-Length: {len(body)}\r\n\r\n"
-        sock.sendall(head.encode() + body + then)
-        return sock
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    place = Place(str(tmp_path / "sock"))
-    ready = threading.Event()
-
-    async def serve() -> None:
-        server = Server(App(prefix="/weft/v1", routes=Table([]), others=place.application, patience=place.patience))
-        loop = asyncio.get_running_loop()
-        place.stop = lambda: loop.call_soon_threadsafe(server.stop) and None
-        listener = listen(place.path)
-        ready.set()
-        await server.serve(sockets=[listener])
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    assert ready.wait(10)
-    yield place
-    place.stop()
-    thread.join(20)
-    assert not thread.is_alive()
-
-
-def everything(sock: socket.socket) -> bytes:
-    found = b""
-    while data := sock.recv(65536):
-        found += data
-    return found
-
-
-def exactly(sock: socket.socket, length: int) -> bytes:
-    found = b""
-    while len(found) < length and (data := sock.recv(length - len(found))):
-        found += data
-    return found
+@pytest.fixture(params=["unix", "tls", "tls on uvloop"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, certificates: Path) -> Iterator[Place]:
+    kind: str = request.param
+    with serving(tmp_path, None if kind == "unix" else certificates, quick="uvloop" in kind) as place:
+        yield place
 
 
 @pytest.mark.parametrize("fields", [UPGRADE, ""], ids=["asked", "old"])
@@ -179,12 +83,18 @@ def test_a_client_that_is_gone_is_noticed_while_nothing_is_read(place: Place):
 
 
 def test_a_client_that_does_not_read_is_waited_for(place: Place):
-    with place.ask("/flood"):
-        time.sleep(0.2)
-        before = place.flooded
-        time.sleep(0.3)
-        assert before == place.flooded < 2 << 20  # what the kernel holds, and a buffer
+    with place.ask("/flood") as line:
+        eventually(lambda: _rests(place), within=10)
+        assert place.flooded < 2 << 20  # what the kernel holds, and a buffer
+        exactly(line, 4 << 20)
+        assert place.flooded > 4 << 20
     eventually(lambda: place.ended == ["done"])
+
+
+def _rests(place: Place) -> bool:
+    before = place.flooded
+    time.sleep(0.3)
+    return before == place.flooded > 0
 
 
 def test_a_client_that_sends_ahead_has_to_wait(place: Place):

@@ -19,14 +19,22 @@ import uvicorn
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from weft.errors import Conflict, Invalid, Unavailable
+from weft.errors import Conflict, Unavailable
 from weft.serve.app import App
 from weft.serve.takeover import HIJACK, Connection, NotPossible
+from weft.serve.tls import Tls
 
 GROUP = "weft"
 """Its members may open the socket, if the group exists. To use it is to be root on the host."""
 LARGEST_HEAD = 320 << 10
 """In bytes: more than is read at once, so that what came before a head in one go is not held against it."""
+KEEPALIVE = {
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 15,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): 15,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT): 4,
+}
+"""Of TCP connections, which inherit it: who has gone without a word is missed within 75 seconds."""
 HEAD_PATIENCE = 30.0
 """Seconds until a request whose head has begun but does not end is given up."""
 
@@ -35,10 +43,11 @@ class Server(uvicorn.Server):
     def __init__(self, app: App, tls: ssl.SSLContext | None = None) -> None:
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it greets and says goodbye there
         self._app = app
+        self._tls = None if tls is None else Tls(tls)
         super().__init__(
             uvicorn.Config(
                 app,
-                http=StrictProtocol,
+                http=self._protocol,  # type: ignore[arg-type]  # uvicorn does no more than call it
                 ws="none",
                 lifespan="off",
                 loop="asyncio",
@@ -50,7 +59,6 @@ class Server(uvicorn.Server):
                 backlog=1024,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=15,
-                ssl_context_factory=None if tls is None else lambda *_: tls,
             )
         )
 
@@ -65,7 +73,13 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.close()
+        if self._tls is not None:
+            self._tls.end()
         await super().shutdown(sockets)
+
+    def _protocol(self, **parts: Any) -> asyncio.Protocol:
+        protocol = StrictProtocol(**parts)
+        return protocol if self._tls is None else self._tls.under(protocol)
 
 
 class StrictProtocol(HttpToolsProtocol):
@@ -107,7 +121,7 @@ class StrictProtocol(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]
         """Whether the connection stays open for the answer."""
         self._ended = True
-        if self._held is None or self._body_left or self.scheme != "http":  # TLS has no half-close
+        if self._held is None or self._body_left:
             return False
         return self._get_upgrade() == b"tcp"
 
@@ -166,7 +180,7 @@ class StrictProtocol(HttpToolsProtocol):
         if len(self._held) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
 
-    def _hijack(self, head: bytes) -> Connection:
+    def _hijack(self, head: bytes, nothing: bytes) -> Connection:
         """Answer with this head, and let go of the connection for good. Raises NotPossible."""
         cycle = self.cycle
         if self.pipeline or cycle.more_body or cycle.response_started or self.transport.is_closing():
@@ -176,7 +190,7 @@ class StrictProtocol(HttpToolsProtocol):
         self.connections.discard(self)
         early, self._held = bytes(self._held or b""), None
         self.transport.write(head)
-        connection = Connection(self.transport, self.loop)
+        connection = Connection(self.transport, self.loop, nothing)
         self.flow.resume_reading()
         connection.begin(early, ended=self._ended, slow=self.flow.write_paused)
         return connection
@@ -202,25 +216,6 @@ class StrictProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def mutual_tls(cert: str, key: str, ca: str) -> ssl.SSLContext:
-    """What lets in nobody without a certificate that `ca` signed: to use the API is to be root on the host.
-
-    Raises Invalid if a file is not named, Unavailable if one is not as it should be.
-    """
-    for setting, path in (("tls-cert", cert), ("tls-key", key), ("tls-ca", ca)):
-        if not path:
-            raise Invalid(f"tcp: without {setting} anybody who reaches the port would be root on this host; name one")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_mode = ssl.CERT_REQUIRED
-    try:
-        context.load_cert_chain(cert, key)
-        context.load_verify_locations(ca)
-    except OSError as error:  # an SSLError is one, too
-        raise Unavailable(f"cannot use {cert}, {key} and {ca} for TLS: {error.strerror or error}") from error
-    return context
-
-
 def listen_tcp(place: str) -> socket.socket:
     """Listening at ADDRESS:PORT. Raises Conflict (taken) or Unavailable."""
     host, _, port = place.rpartition(":")
@@ -228,6 +223,8 @@ def listen_tcp(place: str) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for option, value in KEEPALIVE.items():
+            listener.setsockopt(*option, value)
         listener.bind((host.strip("[]"), int(port)))
         listener.listen(1024)
     except OSError as error:

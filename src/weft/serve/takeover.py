@@ -3,6 +3,9 @@
 `Connection` is what the application is given. Neither direction is read further ahead than a few buffers: who does not
 read makes the other side wait. The client's half-close is the end of what it sends, and no more than that; that it has
 gone for good shows in `gone`, also while nothing is read or written.
+
+A Unix socket tells the two apart. TCP does not before something is written: whoever has gone answers with a reset. So
+what is written then has to be something that means nothing; without it, TCP's end is held to be the client's.
 """
 
 from __future__ import annotations
@@ -34,12 +37,17 @@ class NotPossible(Exception):
 class Connection:
     """Bytes to and from a client. `close` it in the end."""
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        """Takes the transport over from its protocol. `fed` is to be called with what came before."""
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, nothing: bytes) -> None:
+        """Takes the transport over from its protocol. `begin` is to be called with what came before.
+
+        `nothing` is what means nothing to the client; empty if whatever is sent does.
+        """
         self.gone = asyncio.Event()
         """Set once the client has closed the connection, or died."""
         self._transport = transport
         self._loop = loop
+        self._nothing = nothing
+        self._over_tls = transport.get_extra_info("sslcontext") is not None
         self._reader = asyncio.StreamReader(limit=BUFFER, loop=loop)
         protocol = _Protocol(self._reader, loop, self._set_gone)
         protocol.connection_made(transport)
@@ -80,8 +88,11 @@ class Connection:
     async def until_read(self) -> None:
         """Wait a moment until the client has read what was written.
 
-        Clients that take the socket away from their HTTP library lose what the library has read ahead.
+        Clients that take the socket away from their HTTP library lose what the library has read ahead. Over TLS it goes
+        no further than the head, which is a record; and a host may take its time to acknowledge.
         """
+        if self._over_tls:
+            return
         for _ in range(HEAD_MILLISECONDS):
             if self.gone.is_set() or not _unread(self._transport):
                 return
@@ -117,10 +128,20 @@ class Connection:
         sock = self._transport.get_extra_info("socket")
         try:
             self._watch = select.epoll()
-            self._watch.register(sock.fileno(), 0)  # EPOLLHUP and EPOLLERR, which are always told
-            self._loop.add_reader(self._watch.fileno(), self._set_gone)
+            # EPOLLHUP and EPOLLERR are always told.
+            self._watch.register(sock.fileno(), select.EPOLLRDHUP if self._over_tls else 0)
+            self._loop.add_reader(self._watch.fileno(), self._hear_end)
         except OSError:
             self._set_gone()
+
+    def _hear_end(self) -> None:
+        assert self._watch is not None
+        for fd, events in self._watch.poll(0):
+            if events & (select.EPOLLHUP | select.EPOLLERR) or not self._nothing:
+                self._set_gone()
+            else:
+                self._watch.modify(fd, 0)
+                self._writer.write(self._nothing)
 
     def _forget_watch(self) -> None:
         if self._watch is not None:
@@ -134,18 +155,22 @@ class _Protocol(asyncio.StreamReaderProtocol):
         super().__init__(reader, loop=loop)
         self._lost = lost
 
+    def eof_received(self) -> bool:
+        super().eof_received()
+        return True  # asyncio would have it that TLS knows no half-close; `weft.serve.tls` does
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._lost()
 
 
-Hijack = Callable[[bytes], Connection]
-"""Sends the head of an answer, and hands the connection over. Raises NotPossible."""
+Hijack = Callable[[bytes, bytes], Connection]
+"""Sends the head of an answer, and hands the connection over, told what means nothing on it. Raises NotPossible."""
 Run = Callable[[Connection], Awaitable[Any]]
 
 
 def _unread(transport: asyncio.Transport) -> int:
-    """Bytes that the other side of a socket has not read (of TCP: that its host has not acknowledged)."""
+    """Bytes that the other side of a Unix socket has not read."""
     try:
         answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
     except OSError:

@@ -32,11 +32,6 @@ from weft.serve.takeover import HIJACK, NotPossible
 _STATUS = {**STATUS, "exhausted": 503}
 """Docker's word for a kind of refusal is another than that of weft's own API."""
 
-_NO_HALF_CLOSE = (
-    "over TCP weft runs commands in the background alone (exec -d): a client that has sent all its input could not be "
-    "told from one that has gone; use weft's socket"
-)
-
 _log = logging.getLogger("weft.serve")
 
 _HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
@@ -87,11 +82,10 @@ class DockerApi:
         return route, Asked(ref, body, query, version)
 
     async def _hand_over(self, takeover: Takeover, scope: Scope, asked: Asked) -> None:
-        if scope["scheme"] == "https":
-            raise Refused(501, _NO_HALF_CLOSE)
         upgrade = any(name == b"upgrade" for name, _ in scope["headers"])
         try:
-            connection = scope["extensions"][HIJACK](takeover.head(asked.version, upgrade=upgrade))
+            head = takeover.head(asked.version, upgrade=upgrade)
+            connection = scope["extensions"][HIJACK](head, takeover.nothing)
         except NotPossible:
             raise Refused(400, "the connection is in use for further requests, and cannot be taken over") from None
         try:

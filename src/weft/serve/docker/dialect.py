@@ -90,6 +90,11 @@ class Takeover:
     raw: bool
     """What is sent is the output as it is, and not in frames."""
 
+    @property
+    def nothing(self) -> bytes:
+        """What means nothing to the client: a frame without output. A terminal shows whatever it is sent."""
+        return b"" if self.raw else b"\1" + bytes(7)
+
     def head(self, version: Version, *, upgrade: bool) -> bytes:
         """`upgrade`: the client has asked for it; older ones take the connection over without a word."""
         kind = MULTIPLEXED if upgrade and not self.raw and version >= (1, 42) else RAW
