@@ -149,6 +149,24 @@ class ProxyNeighbour:
 
 
 @dataclass(frozen=True, slots=True)
+class Shaper:
+    """What leaves by a link is held to a rate: a token bucket of `burst`, and a queue in front of it."""
+
+    netns: str
+    link: str
+    rate: int
+    """Bits a second."""
+    burst: int
+    """Bytes that may pass at once."""
+    queue: int
+    """Bytes that may wait; what comes on top is dropped."""
+
+    def describe(self) -> tuple[str, ...]:
+        bucket = f"tbf rate {self.rate}bit burst {self.burst}b limit {self.queue}b"
+        return (_in(self.netns, f"tc qdisc replace dev {self.link} root {bucket}"),)
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """An address on a link. IPv6 ones skip duplicate address detection: weft itself sees to it."""
 
@@ -265,6 +283,7 @@ Item = (
     | Vlan
     | Uplink
     | Veth
+    | Shaper
     | Address
     | Route
     | ProxyNeighbour
@@ -291,6 +310,8 @@ def identity(item: Item) -> tuple[object, ...]:
             return (SandboxTable, netns)
         case Veth(name=name) | Bridge(name=name) | Vlan(name=name) | Uplink(link=name):
             return (type(item), name)
+        case Shaper(netns=netns, link=link):
+            return (Shaper, netns, link)
         case Sysctl(netns=netns, key=switch):
             return (Sysctl, netns, switch)
         case _:

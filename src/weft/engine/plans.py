@@ -22,6 +22,7 @@ from weft.plan import (
     ProxyNeighbour,
     Route,
     SandboxTable,
+    Shaper,
     Sysctl,
     Veth,
 )
@@ -33,7 +34,7 @@ _DEFAULT = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 _ORDER: dict[type[Item], int] = {
     kind: rank
     for rank, kind in enumerate(
-        (Netns, Veth, Loopback, Address, Route, ProxyNeighbour, Sysctl, SandboxTable, NftElement)
+        (Netns, Veth, Shaper, Loopback, Address, Route, ProxyNeighbour, Sysctl, SandboxTable, NftElement)
     )
 }
 _WITH_NAMESPACES = _ORDER[Netns]

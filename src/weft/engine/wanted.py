@@ -175,6 +175,7 @@ def wanted_endpoint(
         raise Conflict(f"container {sandbox.name!r} is already on network {network.name!r}")
     for alias in (*spec.aliases, *(alias for _, alias in spec.links)):
         check_name("alias", alias)
+    driver_named(network.driver).accept_endpoint(network, spec.options)
     chosen = [_choose(spec, network, records, version) for version in (4, 6)]
     ipv4, ipv6 = chosen
     first = ipv4 or ipv6
@@ -193,6 +194,7 @@ def wanted_endpoint(
         sysctls=tuple(_sysctl(key, value, ifname) for key, value in spec.sysctls),
         links=tuple((alias, records.sandbox(container).id) for container, alias in spec.links),
         gw_priority=spec.gw_priority,
+        options=dict(spec.options),
     )
 
 

@@ -24,6 +24,7 @@ from weft.plan import (
     ProxyNeighbour,
     Route,
     SandboxTable,
+    Shaper,
     Sysctl,
     Veth,
 )
@@ -135,6 +136,8 @@ def _is_of(endpoint: Endpoint, item: Item) -> bool:
     match item:
         case Veth(peer=link) | Address(link=link):
             return item.netns != HOST and link == endpoint.ifname
+        case Shaper(link=link):
+            return link == (veth(endpoint.id) if item.netns == HOST else endpoint.ifname)
         case ProxyNeighbour(address=address):
             return address in [interface.ip for interface in endpoint.addresses]
         case Sysctl():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 
 from weft.errors import WeftError
-from weft.kernel import addresses, elements, links, proxies, sandbox_table, sysctl, uplinks, vlans
+from weft.kernel import addresses, elements, links, proxies, qdiscs, sandbox_table, sysctl, uplinks, vlans
 from weft.kernel.ensure import deed
 from weft.kernel.inside import Inside, Visit
 from weft.kernel.netlink import Failure, Request
@@ -27,6 +27,7 @@ from weft.plan import (
     ProxyNeighbour,
     Route,
     SandboxTable,
+    Shaper,
     Sysctl,
     Uplink,
     Veth,
@@ -47,7 +48,8 @@ class Remove:
 
     def run(self, plan: Plan) -> list[WeftError]:
         ending = {item.path for item in plan if isinstance(item, Netns) and item.source is None}
-        dying = {(item.netns, item.peer) for item in plan if isinstance(item, Veth)}
+        pairs = [item for item in plan if isinstance(item, Veth)]
+        dying = {end for item in pairs for end in ((item.netns, item.peer), (HOST, item.name))}
         dying |= {(HOST, item.name) for item in plan if isinstance(item, Bridge) and not item.borrowed}
         for item in reversed(plan):
             if isinstance(item, NftElement):
@@ -66,6 +68,8 @@ class Remove:
                             self._note(item, failure)
                     case Address() | Route() if item.netns not in ending and (item.netns, item.link) not in dying:
                         self._from_link(item)
+                    case Shaper() if item.netns not in ending and (item.netns, item.link) not in dying:
+                        self._shaper(item)
                     case SandboxTable() if item.netns not in ending:
                         self._table(item)
                     case Sysctl(netns="", before=str()):
@@ -96,6 +100,11 @@ class Remove:
         else:
             request = addresses.delete_route(index, item.destination, item.via)
         for failure in there.rtnl.send([request]):
+            self._note(item, failure)
+
+    def _shaper(self, item: Shaper) -> None:
+        there = self._visit.try_enter(item.netns)
+        for failure in qdiscs.remove(there, item) if there else ():
             self._note(item, failure)
 
     def _table(self, item: SandboxTable) -> None:
