@@ -111,6 +111,8 @@ class Endpoint:
     sysctls: tuple[tuple[str, str], ...] = ()
     """(key, value): switches of the interface, spelt as in `plan.Sysctl`."""
     gw_priority: int = 0
+    options: Mapping[str, str] = field(default_factory=dict)
+    """As the user gave them, already accepted by the network's driver."""
 
     @property
     def addresses(self) -> tuple[IPInterface, ...]:

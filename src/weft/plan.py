@@ -213,6 +213,24 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True)
+class Shaper:
+    """What leaves by a link is held to a rate: a token bucket of `burst`, and a queue in front of it."""
+
+    netns: str
+    link: str
+    rate: int
+    """Bits a second."""
+    burst: int
+    """Bytes that may pass at once."""
+    queue: int
+    """Bytes that may wait; what comes on top is dropped."""
+
+    def describe(self) -> tuple[str, ...]:
+        bucket = f"tbf rate {self.rate}bit burst {self.burst}b limit {self.queue}b"
+        return (_in(self.netns, f"tc qdisc replace dev {self.link} root {bucket}"),)
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """An address on a link. IPv6 ones skip duplicate address detection: weft itself sees to it."""
 
@@ -332,6 +350,7 @@ Item = (
     | Vlan
     | Dummy
     | Child
+    | Shaper
     | Address
     | Route
     | ProxyNeighbour
@@ -367,6 +386,8 @@ def identity(item: Item) -> tuple[object, ...]:
             | Uplink(link=name)
         ):
             return (type(item), name)
+        case Shaper(netns=netns, link=link):
+            return (Shaper, netns, link)
         case Sysctl(netns=netns, key=switch):
             return (Sysctl, netns, switch)
         case _:

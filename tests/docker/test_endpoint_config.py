@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.audits import assert_consistent
@@ -49,6 +51,16 @@ def test_switches_of_the_interface_are_set_and_kept(front: World):
     assert_consistent(front.weftd)
 
 
+def test_limits_of_bandwidth_are_taken_and_shown_as_given(front: World):
+    front.docker(
+        "network", "connect", "--driver-opt", "bandwidth-in=10mbit", "--driver-opt", "bandwidth-out=1MB/s", "front", "c"
+    )
+    assert "rate 8Mbit" in inside(front, "tc", "qdisc", "show", "dev", "eth1")
+    shown = front.docker("inspect", "-f", "{{json .NetworkSettings.Networks.front.DriverOpts}}", "c")
+    assert json.loads(shown) == {"bandwidth-in": "10mbit", "bandwidth-out": "1MB/s"}
+    assert_consistent(front.weftd)
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
@@ -56,7 +68,8 @@ def test_switches_of_the_interface_are_set_and_kept(front: World):
         (("--driver-opt", f"{SYSCTLS}=net.ipv4.ip_forward=1"), "is not an interface's"),
         (("--driver-opt", f"{SYSCTLS}=net.ipv4.conf.IFNAME.nix=1"), "the kernel has no such switch"),
         (("--driver-opt", f"{SYSCTLS}=net.ipv4.conf.IFNAME.log_martians"), "is not KEY=VALUE"),
-        (("--driver-opt", "speed=1"), "unknown driver option 'speed'"),
+        (("--driver-opt", "speed=1"), "unknown option 'speed'"),
+        (("--driver-opt", "bandwidth-in=fast"), "option bandwidth-in: 'fast' is no rate"),
     ],
 )
 def test_what_cannot_be_is_refused_and_changes_nothing(front: World, arguments: tuple[str, ...], why: str):

@@ -256,8 +256,8 @@ def test_the_default_network_is_made_when_somebody_comes(world: World):
         ("connect --link db:db red web", "no such container: 'db'"),
         (
             "connect --driver-opt colour=blue red web",
-            "unknown driver option 'colour' for an endpoint; weft knows com.docker.network.endpoint.ifname, "
-            "com.docker.network.endpoint.sysctls",
+            "unknown option 'colour' for an endpoint of driver bridge; it knows bandwidth-in, bandwidth-in-burst, "
+            "bandwidth-out, bandwidth-out-burst",
         ),
         ("disconnect red web", "container web is not connected to network red"),
         ("disconnect blue nobody", "No such container: nobody"),

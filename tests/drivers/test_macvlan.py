@@ -13,7 +13,7 @@ from weft.drivers.macvlan import MODES, MacvlanDriver, Options, host_addresses, 
 from weft.drivers.parents import Uplink
 from weft.errors import Conflict, Invalid
 from weft.model import Endpoint, Network, Pool, Sandbox
-from weft.plan import HOST, Address, Child, Dummy, Parent, Route, Sysctl, Vlan, describe
+from weft.plan import HOST, Address, Child, Dummy, Parent, Route, Shaper, Sysctl, Vlan, describe
 
 POOL4 = Pool(subnet=ip_network("192.168.50.0/24"), gateway=ip_address("192.168.50.1"))
 POOL6 = Pool(subnet=ip_network("fd50::/64"))
@@ -195,3 +195,11 @@ def test_items_read_as_commands():
 
 def test_it_is_found_by_name():
     assert driver_named("macvlan").name == "macvlan"
+
+
+def test_what_a_container_sends_can_be_held_to_a_rate_and_what_it_receives_cannot():
+    limited = replace(ENDPOINT, options={"bandwidth-out": "10mbit"})
+    (shaper,) = [item for item in DRIVER.endpoint(NETWORK, limited, SANDBOX) if isinstance(item, Shaper)]
+    assert (shaper.netns, shaper.link, shaper.rate) == (SANDBOX.key, "eth0", 10_000_000)
+    with pytest.raises(Invalid, match="a link of driver macvlan has no end on the host at which to hold"):
+        DRIVER.accept_endpoint(NETWORK, {"bandwidth-in": "10mbit"})

@@ -46,12 +46,17 @@ def test_joins_and_leaves_wake_nobody():
     assert not wakes(watch), "a leave"
 
 
+LIMIT, BUCKET = "tc qdisc replace dev", "root tbf rate 1mbit burst 9000b limit 9000b"
+
 DRIFTS = {
     "link deleted": ("ip link delete $port", "link", False),
     "link down": ("ip link set $port down", "link", False),
     "link freed": ("ip link set $port nomaster", "link", False),
     "bridge down": (f"ip link set {BRIDGE.name} down", "link", False),
     "bridge deleted": (f"ip link delete {BRIDGE.name}", "link", False),
+    "limit deleted": (f"{LIMIT} $port {BUCKET}; tc qdisc del dev $port root", "limit", False),
+    "limit replaced": (f"{LIMIT} $port {BUCKET}; tc qdisc replace dev $port root pfifo", "limit", False),
+    "inner limit deleted": (f"{LIMIT} eth0 {BUCKET}; tc qdisc del dev eth0 root", "limit", True),
     "address deleted": (f"ip address del 10.1.0.1/24 dev {BRIDGE.name}", "address", False),
     "v6 address deleted": (f"ip address del fd00:1::1/64 dev {BRIDGE.name}", "address", False),
     "ruleset flushed": ("nft flush ruleset", "firewall", False),

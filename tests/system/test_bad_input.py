@@ -155,6 +155,8 @@ TABLE: dict[str, tuple[tuple[str, ...], int, str]] = {
         "'x' is already used",
     ),
     "unknown key of a network": (("run", "-d", "--network", "front:ipp=10.5.0.7", *SLEEP), NOT_RUN, "'ipp'"),
+    "rate malformed": (("run", "-d", "--network", "front:bandwidth-in=10mbps", *SLEEP), NOT_RUN, "'10mbps' is no rate"),
+    "rate of a network malformed": (("network", "create", "--opt", "bandwidth-out=0mbit", "n"), 1, "0mbit is not betw"),
     "hosts line malformed": ((*RUN, "--add-host", "name:nowhere", *SLEEP), NOT_RUN, "'nowhere'"),
     "DNS server malformed": ((*RUN, "--dns", "nowhere", *SLEEP), NOT_RUN, "'nowhere'"),
     "command that is not there": ((*RUN, "--", "no-such-command"), 127, "no-such-command"),

@@ -111,6 +111,7 @@ class Endpoint(Answer):
     aliases: list[str]
     names: list[str]
     gw_priority: int
+    options: dict[str, str]
 
 
 class Exit(Answer):

@@ -78,6 +78,7 @@ class Networks:
         aliases: Sequence[str] = (),
         gw_priority: int = 0,
         ifname: str | None = None,
+        options: Mapping[str, str] | None = None,
     ) -> Endpoint:
         """Put a container on one more network. When this returns, its neighbours resolve its name there."""
         body = {
@@ -88,6 +89,7 @@ class Networks:
             "aliases": [*aliases],
             "gw_priority": gw_priority,
             "ifname": ifname,
+            "options": {**(options or {})},
         }
         return Endpoint(self._wire.call("POST", f"/networks/{_ref(network)}/connect", body))
 

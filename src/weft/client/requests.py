@@ -45,9 +45,18 @@ class Attachment(Request):
         aliases: Sequence[str] | None = None,
         gw_priority: int | None = None,
         ifname: str | None = None,
+        options: Mapping[str, str] | None = None,
     ) -> None:
+        """`options` are for the network's driver, such as {"bandwidth-in": "10mbit"}."""
         super().__init__(
-            network=network, ip=ip, ip6=ip6, mac=mac, aliases=aliases, gw_priority=gw_priority, ifname=ifname
+            network=network,
+            ip=ip,
+            ip6=ip6,
+            mac=mac,
+            aliases=aliases,
+            gw_priority=gw_priority,
+            ifname=ifname,
+            options=options,
         )
 
 

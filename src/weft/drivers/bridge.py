@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_interface
 
 from weft import names
-from weft.drivers import wires
+from weft.drivers import bandwidth, wires
+from weft.drivers.bandwidth import NO_LIMITS, Bandwidth
 from weft.drivers.bridge_options import SPELLINGS, Options, read_options
 from weft.drivers.driver import Manners, Publishing, WayOut
 from weft.errors import Invalid
@@ -28,6 +29,9 @@ class BridgeDriver:
     def accept(self, options: Mapping[str, str]) -> None:
         read_options(options)
 
+    def accept_endpoint(self, network: Network, options: Mapping[str, str]) -> None:
+        _bandwidth(network, options)
+
     def option(self, name: str) -> str:
         return SPELLINGS.get(name, name)
 
@@ -39,6 +43,7 @@ class BridgeDriver:
 
     def check(self, network: Network) -> None:
         options = read_options(network.options)
+        _bandwidth(network, {})
         if not any(options.family(pool.subnet.version).mode == "isolated" for pool in network.pools):
             return
         if not network.internal:
@@ -114,8 +119,14 @@ class BridgeDriver:
             may_send = sender_elements(pair.name, endpoint.mac, addresses)
         else:
             may_send = unguarded_elements(pair.name)
+        limits = bandwidth.shapers(
+            _bandwidth(network, endpoint.options),
+            outer=(HOST, pair.name),
+            inner=(sandbox.key, endpoint.ifname),
+            mtu=pair.mtu,
+        )
         inside = (Address(sandbox.key, endpoint.ifname, address) for address in addresses)
-        return (*may_send, pair, *inside, *wires.answers(options.wire, endpoint))
+        return (*may_send, pair, *limits, *inside, *wires.answers(options.wire, endpoint))
 
 
 def bridge_mac(network: Network) -> str:
@@ -125,6 +136,17 @@ def bridge_mac(network: Network) -> str:
 
 def _mtu(network: Network, options: Options) -> int:
     return options.mtu or (1500 if network.borrowed is None else network.borrowed.mtu)
+
+
+def _bandwidth(network: Network, of_endpoint: Mapping[str, str]) -> Bandwidth:
+    """Raises Invalid for options of the endpoint that are unknown, malformed, or do not go with the network's."""
+    options = read_options(network.options)
+    if not of_endpoint and options.bandwidth == NO_LIMITS:
+        return NO_LIMITS
+    defaults = {name: value for name, value in network.options.items() if name in bandwidth.OPTIONS}
+    found = bandwidth.read_endpoint_bandwidth("bridge", defaults, of_endpoint)
+    bandwidth.check_bursts(found, _mtu(network, options))
+    return found
 
 
 def _families(network: Network, options: Options) -> Iterator[Family]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from weft import names
-from weft.drivers import wires
+from weft.drivers import bandwidth, wires
+from weft.drivers.bandwidth import NO_LIMITS, Bandwidth
 from weft.drivers.driver import Advertise
 from weft.drivers.wires import NO_WIRE, Wire
 from weft.errors import Invalid
@@ -44,7 +45,7 @@ _DOCKERS = {
     "snat-ipv4": f"{_NETWORK}host_ipv4",
     "snat-ipv6": f"{_NETWORK}host_ipv6",
     "trusted-interfaces": f"{_BRIDGE}trusted_host_interfaces",
-    **dict.fromkeys(wires.OPTIONS, ""),
+    **dict.fromkeys((*bandwidth.OPTIONS, *wires.OPTIONS), ""),
 }
 SPELLINGS = {spelling: name for name, dockers in _DOCKERS.items() for spelling in (name, dockers) if spelling}
 
@@ -91,6 +92,8 @@ class Options:
     prefix: str = "eth"
     advertise: Advertise | None = None
     wire: Wire = NO_WIRE
+    bandwidth: Bandwidth = NO_LIMITS
+    """Of every endpoint that says nothing else."""
 
     def family(self, version: int) -> FamilyOptions:
         return self.ipv4 if version == 4 else self.ipv6
@@ -126,6 +129,7 @@ def _read(raw: frozenset[tuple[str, str]]) -> Options:
         prefix=read("prefix", _read_prefix, default="eth"),
         advertise=_read_advertise(given),
         wire=wires.read_wire(given),
+        bandwidth=bandwidth.read_bandwidth(given),
     )
 
 

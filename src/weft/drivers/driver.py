@@ -78,6 +78,9 @@ class Driver(Protocol):
     def accept(self, options: Mapping[str, str]) -> None:
         """Refuse the unknown or malformed option by name: Invalid. What is accepted once is trusted afterwards."""
 
+    def accept_endpoint(self, network: Network, options: Mapping[str, str]) -> None:
+        """The same for the options of a container's place on the network."""
+
     def option(self, name: str) -> str:
         """What the driver itself calls an option, of which there may be several spellings; an unknown one as it is."""
 

@@ -14,6 +14,8 @@ from weft.drivers.parents import (
     SPELLINGS,
     Claim,
     Uplink,
+    accept_limits,
+    limits,
     parent_links,
     read_mtu,
     read_options,
@@ -44,6 +46,9 @@ class IpvlanDriver:
 
     def accept(self, options: Mapping[str, str]) -> None:
         read(options)
+
+    def accept_endpoint(self, network: Network, options: Mapping[str, str]) -> None:
+        accept_limits(self.name, options, read(network.options).mtu)
 
     def option(self, name: str) -> str:
         return _SPELLINGS.get(name, name)
@@ -109,7 +114,11 @@ class IpvlanDriver:
             mtu=options.mtu,
         )
         addresses = (*endpoint.addresses, *endpoint.link_local)
-        return (child, *(Address(sandbox.key, endpoint.ifname, address) for address in addresses))
+        return (
+            child,
+            *limits(endpoint, child),
+            *(Address(sandbox.key, endpoint.ifname, address) for address in addresses),
+        )
 
 
 def read(raw: Mapping[str, str]) -> Options:

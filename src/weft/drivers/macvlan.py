@@ -15,6 +15,8 @@ from weft.drivers.parents import (
     SPELLINGS,
     Claim,
     Uplink,
+    accept_limits,
+    limits,
     parent_links,
     read_mtu,
     read_options,
@@ -53,6 +55,9 @@ class MacvlanDriver:
 
     def accept(self, options: Mapping[str, str]) -> None:
         read(options)
+
+    def accept_endpoint(self, network: Network, options: Mapping[str, str]) -> None:
+        accept_limits(self.name, options, read(network.options).mtu)
 
     def option(self, name: str) -> str:
         return _SPELLINGS.get(name, name)
@@ -124,7 +129,12 @@ class MacvlanDriver:
             for address in endpoint.addresses
             if any(host.version == address.version for host in host_addresses(network))
         ]
-        return (child, *(Address(sandbox.key, endpoint.ifname, address) for address in addresses), *ways)
+        return (
+            child,
+            *limits(endpoint, child),
+            *(Address(sandbox.key, endpoint.ifname, address) for address in addresses),
+            *ways,
+        )
 
 
 def read(raw: Mapping[str, str]) -> Options:

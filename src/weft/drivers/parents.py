@@ -12,17 +12,18 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from weft import names
+from weft.drivers import bandwidth
 from weft.errors import Conflict, Invalid
 from weft.fields import read_int
-from weft.model import Network
-from weft.plan import Dummy, Parent, Plan, Vlan
+from weft.model import Endpoint, Network
+from weft.plan import Child, Dummy, Parent, Plan, Vlan
 
 SPELLINGS = {"parent": "parent", "vlan": "vlan", "mtu": "mtu", "com.docker.network.driver.mtu": "mtu"}
 """Of the options that both drivers have."""
 
 _LINK = re.compile(r"[^\s/:]{1,15}")
 _MOST_TAG = 4094
-_USUAL_MTU = 1500
+USUAL_MTU = 1500
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,17 @@ def read_mtu(read: Mapping[str, str]) -> int:
     return read_int("option mtu", read["mtu"], low=68, high=65535) if "mtu" in read else 0
 
 
+def accept_limits(driver: str, options: Mapping[str, str], mtu: int) -> None:
+    """Of bandwidth, on an endpoint. Raises Invalid."""
+    bandwidth.check_bursts(bandwidth.read_outward(driver, options), mtu or USUAL_MTU)
+
+
+def limits(endpoint: Endpoint, child: Child) -> Plan:
+    wanted = bandwidth.read_outward(child.kind, endpoint.options)
+    place = (child.netns, child.name)
+    return bandwidth.shapers(wanted, outer=place, inner=place, mtu=child.mtu or USUAL_MTU)
+
+
 def refuse_way_out(network: Network, uplink: Uplink) -> None:
     """Raises Invalid for an internal network on a wire: weft has no hand in what passes there."""
     if network.internal and uplink.name:
@@ -131,7 +143,7 @@ def parent_links(network: Network, uplink: Uplink, kind: str, mtu: int) -> Plan:
     if uplink.base:
         return Vlan(name, uplink.base, uplink.tag), Parent(name, kind)
     if not uplink.name:
-        return Dummy(name, mtu or _USUAL_MTU), Parent(name, kind)
+        return Dummy(name, mtu or USUAL_MTU), Parent(name, kind)
     return (Parent(name, kind),)
 
 

@@ -23,6 +23,7 @@ from weft.plan import (
     ProxyNeighbour,
     Route,
     SandboxTable,
+    Shaper,
     Sysctl,
     Veth,
     Vlan,
@@ -37,7 +38,7 @@ _DEFAULT = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 _ORDER: dict[type[Item], int] = {
     kind: rank
     for rank, kind in enumerate(
-        (Netns, SandboxTable, Veth, Child, Loopback, Address, Route, ProxyNeighbour, Sysctl, NftElement),
+        (Netns, SandboxTable, Veth, Child, Shaper, Loopback, Address, Route, ProxyNeighbour, Sysctl, NftElement),
     )
 }
 _WITH_NAMESPACES = _ORDER[Netns]

@@ -50,6 +50,8 @@ class EndpointSpec:
     """(key, value); IFNAME in a key stands for the interface."""
     gw_priority: int = 0
     ifname: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Of the network's driver."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -193,6 +193,7 @@ def wanted_endpoint(
     own_mac = _may_have_mac(spec, network, records)
     for alias in (*spec.aliases, *(alias for _, alias in spec.links)):
         check_name("alias", alias)
+    driver_named(network.driver).accept_endpoint(network, spec.options)
     chosen = [_choose(spec, network, records, version) for version in (4, 6)]
     ipv4, ipv6 = chosen
     first = ipv4 or ipv6
@@ -211,6 +212,7 @@ def wanted_endpoint(
         sysctls=tuple(_sysctl(key, value, ifname) for key, value in spec.sysctls),
         links=tuple((alias, records.sandbox(container).id) for container, alias in spec.links),
         gw_priority=spec.gw_priority,
+        options=dict(spec.options),
     )
 
 

@@ -25,6 +25,7 @@ from weft.plan import (
     ProxyNeighbour,
     Route,
     SandboxTable,
+    Shaper,
     Sysctl,
     Veth,
 )
@@ -138,6 +139,8 @@ def _is_of(endpoint: Endpoint, item: Item) -> bool:
             return netns == HOST and destination.network_address in [a.ip for a in endpoint.addresses]
         case Veth(peer=link) | Child(name=link) | Address(link=link):
             return item.netns != HOST and link == endpoint.ifname
+        case Shaper(link=link):
+            return link == (veth(endpoint.id) if item.netns == HOST else endpoint.ifname)
         case ProxyNeighbour(address=address):
             return address in [interface.ip for interface in endpoint.addresses]
         case Sysctl():

@@ -21,6 +21,7 @@ from weft.plan import (
     ProxyNeighbour,
     Route,
     SandboxTable,
+    Shaper,
     Sysctl,
     Uplink,
     Veth,
@@ -85,6 +86,8 @@ def wording(item: Item) -> tuple[str, str]:
             return _wire(item)
         case Parent() | Vlan() | Dummy() | Child():
             return branch_wording(item)
+        case Shaper():
+            return _shaper(item)
         case Address():
             return _address(item)
         case Route():
@@ -132,6 +135,22 @@ def _wire(item: Uplink | ProxyNeighbour) -> tuple[str, str]:
                 f"Whoever asks there by {asked} who has the address is told the host's MAC, and the host passes "
                 "packets on: nobody out there needs a route to the network."
             )
+
+
+def _shaper(item: Shaper) -> tuple[str, str]:
+    """On the host's end what leaves is what the container receives."""
+    does = "receives" if item.netns == HOST else "sends"
+    wait = item.queue * 8000 / item.rate
+    return f"{does} at most {_rate(item.rate)}, {item.burst:,} bytes at once (on {item.link})", (
+        f"A limit on its bandwidth: what comes faster waits its turn, up to {wait:.0f} ms, and is dropped beyond that."
+    )
+
+
+def _rate(bits: int) -> str:
+    for name, unit in (("Gbit", 10**9), ("Mbit", 10**6), ("kbit", 10**3)):
+        if bits >= unit:
+            return f"{bits / unit:g} {name}/s"
+    return f"{bits} bit/s"
 
 
 def _address(item: Address) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from ipaddress import IPv6Address, IPv6Interface
 from typing import NamedTuple
 
 from weft.errors import Conflict, Exhausted, NotFound, WeftError
-from weft.kernel import addresses, borrowed, elements, links, nfnetlink, proxies, sandbox_table, sysctl, uplinks
+from weft.kernel import addresses, borrowed, elements, links, nfnetlink, proxies, qdiscs, sandbox_table, sysctl, uplinks
 from weft.kernel.branches import Branches
 from weft.kernel.inside import Inside, Visit, link_in
 from weft.kernel.netlink import Failure, Netlink, Request
@@ -43,6 +43,7 @@ from weft.plan import (
     ProxyNeighbour,
     Route,
     SandboxTable,
+    Shaper,
     Sysctl,
     Uplink,
     Veth,
@@ -128,6 +129,9 @@ class Ensure:
                     Branches(self._visit).ensure(item)
                 case Loopback() | Address() | Route():
                     self._collect(item)
+                case Shaper():
+                    self._flush_links()
+                    qdiscs.ensure(self._visit.enter(item.netns), item)
                 case SandboxTable():
                     self._table(item)
                 case Sysctl():
@@ -436,6 +440,8 @@ def deed(item: Item) -> str:
         case Route():
             via = f" via {item.via}" if item.via else ""
             return f"add a route to {item.destination}{via} dev {item.link} {_place(item.netns)}"
+        case Shaper():
+            return qdiscs.deed(item)
         case Loopback():
             return f"set lo up {_place(item.netns)}"
         case SandboxTable():

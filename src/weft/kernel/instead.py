@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import Protocol, TypeVar
 
 from weft.errors import WeftError
-from weft.kernel import addresses, elements, links, nfnetlink, sandbox_table, sysctl
+from weft.kernel import addresses, elements, links, nfnetlink, qdiscs, sandbox_table, sysctl
 from weft.kernel.inside import Inside, link_in, open_rtnl
 from weft.names import LINK_GROUP
 from weft.plan import (
@@ -24,6 +24,7 @@ from weft.plan import (
     ProxyNeighbour,
     Route,
     SandboxTable,
+    Shaper,
     Sysctl,
     Uplink,
     Veth,
@@ -63,6 +64,8 @@ def _found(item: Item, within: Within) -> str:
             return ""
         case Vlan() | Dummy() | Child():
             return _branch(item, within)
+        case Shaper(netns=netns):
+            return within(netns, lambda: _shaper(item))
         case Address():
             return _address(item, within)
         case Route():
@@ -73,6 +76,14 @@ def _found(item: Item, within: Within) -> str:
             return within(HOST, lambda: _element(item))
         case SandboxTable(netns=netns):
             return "other rules" if within(netns, _has_table) else ""
+
+
+def _shaper(item: Shaper) -> str:
+    socket = open_rtnl()
+    try:
+        return qdiscs.found(socket, item)
+    finally:
+        socket.close()
 
 
 def _link(within: Within, netns: str, name: str) -> links.Link | None:

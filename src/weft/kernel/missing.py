@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weft.kernel import addresses, borrowed, elements, links, proxies, sandbox_table, sysctl, uplinks
+from weft.kernel import addresses, borrowed, elements, links, proxies, qdiscs, sandbox_table, sysctl, uplinks
 from weft.kernel.addresses import FoundAddress
 from weft.kernel.branches import Branches
 from weft.kernel.ensure import RightTables, leads_to
@@ -24,6 +24,7 @@ from weft.plan import (
     ProxyNeighbour,
     Route,
     SandboxTable,
+    Shaper,
     Sysctl,
     Uplink,
     Veth,
@@ -73,6 +74,9 @@ class Missing:
                 return self._address(item)
             case Route():
                 return self._route(item)
+            case Shaper():
+                there = self._visit.try_enter(item.netns)
+                return there is not None and qdiscs.holds(there, item)
             case Sysctl():
                 return self._switch(item)
             case SandboxTable():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 
 from weft.errors import WeftError
-from weft.kernel import addresses, elements, links, proxies, sandbox_table, sysctl, uplinks
+from weft.kernel import addresses, elements, links, proxies, qdiscs, sandbox_table, sysctl, uplinks
 from weft.kernel.branches import Branches
 from weft.kernel.ensure import deed
 from weft.kernel.inside import Inside, Visit
@@ -31,6 +31,7 @@ from weft.plan import (
     ProxyNeighbour,
     Route,
     SandboxTable,
+    Shaper,
     Sysctl,
     Uplink,
     Veth,
@@ -51,7 +52,8 @@ class Remove:
 
     def run(self, plan: Plan) -> list[WeftError]:
         ending = {item.path for item in plan if isinstance(item, Netns) and item.source is None}
-        dying = {(item.netns, item.peer) for item in plan if isinstance(item, Veth)}
+        pairs = [item for item in plan if isinstance(item, Veth)]
+        dying = {end for item in pairs for end in ((item.netns, item.peer), (HOST, item.name))}
         dying |= {(HOST, item.name) for item in plan if isinstance(item, Bridge) and not item.borrowed}
         dying |= {(HOST, item.name) for item in plan if isinstance(item, Vlan | Dummy)}
         dying |= {(item.netns, item.name) for item in plan if isinstance(item, Child)}
@@ -77,6 +79,8 @@ class Remove:
                             self._note(item, failure)
                     case Address() | Route() if item.netns not in ending and (item.netns, item.link) not in dying:
                         self._from_link(item)
+                    case Shaper() if item.netns not in ending and (item.netns, item.link) not in dying:
+                        self._shaper(item)
                     case SandboxTable() if item.netns not in ending:
                         self._table(item)
                     case Sysctl(netns="", before=str()):
@@ -107,6 +111,11 @@ class Remove:
         else:
             request = addresses.delete_route(index, item.destination, item.via)
         for failure in there.rtnl.send([request]):
+            self._note(item, failure)
+
+    def _shaper(self, item: Shaper) -> None:
+        there = self._visit.try_enter(item.netns)
+        for failure in qdiscs.remove(there, item) if there else ():
             self._note(item, failure)
 
     def _table(self, item: SandboxTable) -> None:

@@ -1,10 +1,10 @@
 """Notices when something in the kernel goes away that weft may have put there.
 
 Two sockets listen, in the host's namespace, to it and to every namespace it is linked with (containers, that is):
-one to links, addresses and routes, one to nf_tables. Filters in the kernel keep out what cannot be drift, so that a
-join wakes nobody: what is added, links being made, links that no endpoint has (yet, or any more), and what this
-process did through the first socket it had in a namespace. What comes through is a hint only: its reader looks at the
-kernel.
+one to links, what limits them, addresses and routes, one to nf_tables. Filters in the kernel keep out what cannot be
+drift, so that a join wakes nobody: what is added, links being made, links that no endpoint has (yet, or any more), and
+what this process did through the first socket it had in a namespace. What comes through is a hint only: its reader
+looks at the kernel.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from weft.kernel import addresses, bpf, links, nfnetlink
+from weft.kernel import addresses, bpf, links, nfnetlink, qdiscs
 from weft.kernel.netlink import SOL_NETLINK, Message, attribute_map, parse_messages, zero_terminated
 from weft.names import LINK_GROUP, TABLE
 
 _LISTEN_ALL_NSID = 8
 _SO_RCVBUFFORCE = 33
 _RECEIVE_BUFFER = 1 << 21
-_RTNETLINK_GROUPS = (1, 5, 7, 9, 11)
-"""Links, IPv4 and IPv6 addresses, IPv4 and IPv6 routes."""
+_RTNETLINK_GROUPS = (1, 4, 5, 7, 9, 11)
+"""Links, limits of their bandwidth, IPv4 and IPv6 addresses, IPv4 and IPv6 routes."""
 _NFTABLES_GROUPS = (7,)
 _PORT_BIT = 1 << 30
 """Keeps these sockets' port ids apart from the one that marks our own doings."""
@@ -41,7 +41,7 @@ _IFLA_LINK, _IFLA_MASTER, _IFLA_GROUP = 5, 10, 27
 class Change:
     """Something went away, or was set down."""
 
-    what: Literal["link", "address", "route", "firewall", "overflow"]
+    what: Literal["link", "limit", "address", "route", "firewall", "overflow"]
     """overflow: more happened than could be queued; anything may have."""
     name: str = ""
     """The link's, if the kernel said so."""
@@ -125,6 +125,8 @@ def _link_filter() -> bpf.Program:
         *bpf.equals(bpf.word(nfnetlink.own_port()), (bpf.DROP,)),
         *bpf.load_half(_TYPE_AT),
         *bpf.equals(bpf.half(addresses.RTM_DELADDR), (bpf.KEEP,)),
+        # Not new ones: kernels up to 6.6 tell everybody whenever one is merely looked at.
+        *bpf.equals(bpf.half(qdiscs.RTM_DELQDISC), (bpf.KEEP,)),
         *bpf.equals(bpf.half(addresses.RTM_DELROUTE), of_main_tables),
         # A bridge says the same of its ports again, in messages of its own family.
         *bpf.load_byte(_FAMILY_AT),
@@ -178,6 +180,8 @@ def _link_change(message: Message, nsid: int | None) -> Change | None:
     if message.type in (links.RTM_DELLINK, links.RTM_NEWLINK):
         link = links.parse(message)
         return Change("link", link.name, link.index, nsid)
+    if message.type == qdiscs.RTM_DELQDISC:
+        return Change("limit", index=qdiscs.link_of(message), nsid=nsid)
     if message.type == addresses.RTM_DELADDR:
         found = next(addresses.parse_addresses([message]), None)
         return Change("address", index=found.link if found else 0, nsid=nsid)

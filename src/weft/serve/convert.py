@@ -86,6 +86,7 @@ def _endpoint_spec(where: str, network: str, asked: types.EndpointCreate | types
         aliases=tuple(asked.aliases),
         gw_priority=asked.gw_priority,
         ifname=asked.ifname,
+        options=asked.options,
     )
 
 
@@ -242,6 +243,7 @@ def endpoint_answer(sandbox: Sandbox, endpoint: Endpoint, network: Network) -> t
         aliases=list(endpoint.aliases),
         names=list(holder(sandbox, endpoint).names),
         gw_priority=endpoint.gw_priority,
+        options=dict(endpoint.options),
     )
 
 

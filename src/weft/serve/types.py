@@ -67,6 +67,8 @@ class EndpointCreate(Request, frozen=True):
     """The network with the highest carries the default route."""
     ifname: str | None = None
     """The interface's name in the container; eth0, eth1, ... if absent."""
+    options: dict[str, str] = {}
+    """For the network's driver."""
 
 
 class Connect(Request, frozen=True):
@@ -77,6 +79,7 @@ class Connect(Request, frozen=True):
     aliases: list[str] = []
     gw_priority: int = 0
     ifname: str | None = None
+    options: dict[str, str] = {}
 
 
 class Disconnect(Request, frozen=True):
@@ -251,6 +254,8 @@ class Endpoint(Answer, frozen=True):
     names: list[str]
     """All the names it answers to on the network."""
     gw_priority: int
+    options: dict[str, str]
+    """As they were given, for the network's driver."""
 
 
 class Exit(Answer, frozen=True):

@@ -112,6 +112,7 @@ def write_endpoint(endpoint: Endpoint) -> bytes:
             "link_local": [str(interface) for interface in endpoint.link_local],
             "sysctls": endpoint.sysctls,
             "gw_priority": endpoint.gw_priority,
+            "options": endpoint.options,
         }
     )
 

@@ -75,7 +75,7 @@ COMMANDS = (
         most=2,
         flags=(
             Flag("--to", "TARGET[:PORT]", "Say why a packet from the container arrives there, or does not"),
-            Flag("--commands", "", "Print the ip, nft and sysctl commands that would build the same by hand"),
+            Flag("--commands", "", "Print the ip, tc, nft and sysctl commands that would build the same by hand"),
             Flag("-q --brief", "", "Leave out what each thing is for"),
             Flag("--network", "", "Explain the network of that name, even if a container bears it, too"),
             Flag("--json", "", "Print the whole explanation as JSON"),

@@ -15,8 +15,8 @@ FLAGS = (
     Flag(
         "--net --network",
         "NETWORK[:KEY=VALUE,…]",
-        "A network to join (none given: 'bridge'); keys: ip, ip6, mac, alias,\ngw-priority, ifname. Or none, host, or "
-        "container:NAME",
+        "A network to join (none given: 'bridge'); keys: ip, ip6, mac, alias,\ngw-priority, ifname, and the driver's:\n"
+        "bandwidth-in, bandwidth-out. Or none, host, or container:NAME",
         repeat=True,
         completes="network",
     ),
@@ -40,6 +40,7 @@ FLAGS = (
 
 DETAILS = """\
   --network front:ip=10.7.0.9,alias=db     also name=front,ip=10.7.0.9,alias=db
+  --network front:bandwidth-in=10mbit,bandwidth-out=2MB/s
   --network none        no network, until one is connected
   --network host        the host's own: no address, names or ports of its own
   --network container:web                  the network of web, whole

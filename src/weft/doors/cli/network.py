@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from weft.doors.cli.flags import Command, Flag, Options, each
-from weft.doors.cli.options import read_attachment, read_pairs, read_pools, read_route
+from weft.doors.cli.options import put_driver_option, read_attachment, read_pairs, read_pools, read_route
 from weft.doors.cli.output import labels_text, matches, show_documents, show_rows
 from weft.doors.cli.progress import Progress
 from weft.doors.cli.session import Session
@@ -103,6 +103,11 @@ def connect(options: Options, session: Session) -> int:
             asked[field] = value
     if options.many("alias"):
         asked["aliases"] = options.many("alias")
+    if options.many("driver-opt"):
+        driver = dict(asked.get("options", {}))  # type: ignore[call-overload]  # a document's value
+        for pair in options.many("driver-opt"):
+            put_driver_option("--driver-opt", pair, driver)
+        asked["options"] = driver
     network = asked.pop("network")
     session.client.networks.connect(str(network), options.operands[1], **asked)  # type: ignore[arg-type]
     return 0
@@ -239,9 +244,17 @@ id is printed.""",
             Flag("--alias", "NAME", "One more name for it there", repeat=True),
             Flag("--gw-priority", "NUMBER", "The network with the highest carries the default route"),
             Flag("--ifname", "NAME", "The interface's name in the container"),
+            Flag("--driver-opt", "KEY=VALUE", "An option of the driver: bandwidth-in, bandwidth-out, …", repeat=True),
         ),
-        details="NETWORK may say the same as the flags: front:ip=10.7.0.9,alias=db",
-        examples=(("with an address and a second name", "weft network connect --ip 10.7.0.9 --alias cache front db"),),
+        details="""\
+NETWORK may say the same as the flags: front:ip=10.7.0.9,alias=db,bandwidth-in=10mbit""",
+        examples=(
+            ("with an address and a second name", "weft network connect --ip 10.7.0.9 --alias cache front db"),
+            (
+                "at 10 Mbit/s into it and 5 out of it",
+                "weft network connect front:bandwidth-in=10mbit,bandwidth-out=5mbit db",
+            ),
+        ),
     ),
     Command(
         "network disconnect",

@@ -22,7 +22,7 @@ _ATTACHMENT = {
     "gw-priority": "gw_priority",
     "ifname": "ifname",
 }
-_ATTACHMENT_SHOWN = "ip, ip6, mac, alias, gw-priority, ifname"
+_ATTACHMENT_SHOWN = "ip, ip6, mac, alias, gw-priority, ifname, and options of the network's driver"
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 
@@ -31,12 +31,16 @@ PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 def read_attachment(text: str) -> Document:
-    """`front`, `front:ip=10.7.0.9,alias=db`, or Docker's `name=front,ip=10.7.0.9,alias=db`; also `container:web`."""
+    """`front`, `front:ip=10.7.0.9,alias=db`, or Docker's `name=front,ip=10.7.0.9,alias=db`; also `container:web`.
+
+    A key that is not ours is an option for the network's driver, as is `driver-opt=KEY=VALUE`.
+    """
     if text.startswith("container:") and "=" not in text:
         return {"network": text}
     name, fields = _split_attachment(text)
     document: Document = {}
     aliases: list[str] = []
+    driver: dict[str, str] = {}
     for field in fields:
         key, separator, value = field.partition("=")
         key = key.strip()
@@ -44,10 +48,13 @@ def read_attachment(text: str) -> Document:
             raise Invalid(f"network {text!r}: {field!r} is not KEY=VALUE; keys are {_ATTACHMENT_SHOWN}")
         if key in ("name", "network") and name is None:
             name = value
+        elif not value or not key:
+            raise Invalid(f"network {text!r}: {field!r} is not KEY=VALUE; keys are {_ATTACHMENT_SHOWN}")
+        elif key in ("name", "network"):
+            raise Invalid(f"network {text!r}: {key} is given twice")
         elif key not in _ATTACHMENT:
-            raise Invalid(f"network {text!r}: unknown key {key!r}; keys are {_ATTACHMENT_SHOWN}")
-        elif not value:
-            raise Invalid(f"network {text!r}: {key} has no value")
+            pair = value if key == "driver-opt" else field
+            put_driver_option(f"network {text!r}", pair, driver)
         elif key == "alias":
             aliases.append(value)
         elif _ATTACHMENT[key] in document:
@@ -58,7 +65,18 @@ def read_attachment(text: str) -> Document:
         raise Invalid(f"network {text!r}: which network? Write NAME:KEY=VALUE,… or name=NAME,KEY=VALUE,…")
     if aliases:
         document["aliases"] = aliases
+    if driver:
+        document["options"] = driver
     return {"network": name, **document}
+
+
+def put_driver_option(what: str, pair: str, options: dict[str, str]) -> None:
+    key, separator, value = (part.strip() for part in pair.partition("="))
+    if not separator or not key:
+        raise Invalid(f"{what}: driver-opt {pair!r} is not KEY=VALUE")
+    if key in options:
+        raise Invalid(f"{what}: {key} is given twice")
+    options[key] = value
 
 
 def _split_attachment(text: str) -> tuple[str | None, list[str]]:

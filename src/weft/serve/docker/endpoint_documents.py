@@ -45,11 +45,14 @@ def _as_asked(endpoint: Endpoint, parts: Parts) -> Document:
     others = parts.records.sandboxes
     links = [f"{others[ident].name}:{alias}" for alias, ident in endpoint.links if ident in others]
     interface = f".{endpoint.ifname.replace('.', '/')}."  # as it is spelt in the name of a switch
+    options = dict(endpoint.options)
     settings = [f"{key.replace(interface, '.IFNAME.')}={value}" for key, value in endpoint.sysctls]
+    if settings:
+        options[SYSCTLS] = ",".join(settings)
     return {
         "IPAMConfig": {"LinkLocalIPs": [str(i.ip) for i in endpoint.link_local]} if endpoint.link_local else None,
         "Links": links or None,
-        "DriverOpts": {SYSCTLS: ",".join(settings)} if settings else None,
+        "DriverOpts": options or None,
     }
 
 

@@ -136,8 +136,6 @@ def endpoint_spec(network: str, asked: EndpointAsked) -> EndpointSpec:
     options = dict(asked.driver_opts or {})
     ifname = options.pop(_IFNAME, None)
     sysctls = options.pop(SYSCTLS, "")
-    if options:
-        raise Refused(400, f"unknown driver option {min(options)!r} for an endpoint; weft knows {_IFNAME}, {SYSCTLS}")
     ipam = asked.ipam or EndpointIpam()
     return EndpointSpec(
         network=network,
@@ -150,6 +148,7 @@ def endpoint_spec(network: str, asked: EndpointAsked) -> EndpointSpec:
         links=tuple(_link(text) for text in asked.links or ()),
         gw_priority=asked.gw_priority or 0,
         ifname=ifname,
+        options=options,
     )
 
 
