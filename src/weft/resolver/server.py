@@ -72,12 +72,12 @@ class Scope:
 class Server:
     """All that is known, and the views that ask."""
 
-    def __init__(self, loop: Loop, counts: Counts, log: Log) -> None:
+    def __init__(self, loop: Loop, counts: Counts, log: Log, resolv_conf: str) -> None:
         self.loop = loop
         self.counts = counts
         self.log = log
         self.zone = Zone()
-        self.upstream = Upstream(loop, counts, log)
+        self.upstream = Upstream(loop, counts, log, resolv_conf)
         self.datagrams = datagrams()
         self.views: dict[str, View] = {}
         self.catch_up: Callable[[], None] = lambda: None

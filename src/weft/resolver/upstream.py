@@ -57,11 +57,11 @@ class Asker:
 
 
 class Upstream:
-    def __init__(self, loop: Loop, counts: Counts, log: Log) -> None:
+    def __init__(self, loop: Loop, counts: Counts, log: Log, resolv_conf: str) -> None:
         self.loop = loop
         self.counts = counts
         self.log = log
-        self.host = HostServers(log)
+        self.host = HostServers(log, resolv_conf)
         self.health = Health()
         self.cache = Cache()
         self.exchanges: dict[Key, Exchange] = {}
