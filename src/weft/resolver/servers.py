@@ -15,6 +15,8 @@ RECHECK = 1.0
 """Seconds between looks at the host's resolv.conf."""
 AVOID = 10.0
 """Seconds for which a server that did not answer is asked last."""
+RESPELLS = 3600.0
+"""Seconds for which a server is taken to answer in a spelling of its own."""
 SERVERS_MAX = 8
 PORT = 53
 
@@ -105,11 +107,12 @@ class HostServers:
 
 
 class Health:
-    """Which servers lately did not answer."""
+    """Which servers lately did not answer, or not as they were asked."""
 
     def __init__(self) -> None:
         self._endpoints: dict[str, Endpoint | None] = {}
         self._avoid: dict[str, float] = {}
+        self._respells: dict[str, float] = {}
 
     def order(self, servers: Iterable[str], now: float) -> list[Endpoint]:
         """Those that can be asked, in order, those that lately did not answer last."""
@@ -139,3 +142,12 @@ class Health:
 
     def answered(self, server: Endpoint) -> None:
         self._avoid.pop(server.text, None)
+
+    def respelt(self, server: Endpoint, now: float) -> None:
+        if len(self._respells) > 1024:
+            self._respells.clear()
+        self._respells[server.text] = now + RESPELLS
+
+    def respells(self, server: Endpoint, now: float) -> bool:
+        """Whether the server answers in a spelling of its own."""
+        return self._respells.get(server.text, 0.0) > now
