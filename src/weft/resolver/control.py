@@ -89,13 +89,21 @@ class Control:
             if not length:
                 self._hang_up()
                 return
-            for said in control.unpack(bytes(self._buffer[:length])):
-                try:
-                    self._apply(said, fds)
-                except Exception as error:
-                    self._log.failure("a message of weftd was not understood", error)
+            self._heed(bytes(self._buffer[:length]), fds)
             for fd in fds:
                 os.close(fd)
+
+    def _heed(self, packet: bytes, fds: list[int]) -> None:
+        try:
+            messages = control.unpack(packet)
+        except ValueError as error:
+            self._log.failure("a message of weftd was not understood", error)
+            return
+        for said in messages:
+            try:
+                self._apply(said, fds)
+            except Exception as error:
+                self._log.failure("a message of weftd was not understood", error)
 
     def _apply(self, said: Message, fds: list[int]) -> None:
         server = self._server
