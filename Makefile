@@ -3,9 +3,10 @@
 PYTHON ?= python3
 BENCH ?=
 TESTS ?=
+SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vm check fix bench clean
+.PHONY: help demo test test-vm check fix bench fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +42,10 @@ bench: ## measure side by side with Docker, netavark and CNI. BENCH=join,dns for
 	@scripts/packages bench
 	@PYTHON=$(PYTHON) scripts/venv
 	.venv/bin/python -m bench $(BENCH)
+
+fuzz: ## bytes by the million where the resolver reads what others wrote. SECONDS=600 is the default
+	@PYTHON=$(PYTHON) scripts/venv fuzz
+	@.venv/bin/python -m tests.fuzz.run $(SECONDS)
 
 clean: ## remove the virtual environment and all caches
 	rm -rf .venv .vm build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

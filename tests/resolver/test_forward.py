@@ -65,7 +65,7 @@ def test_unknown_names_are_forwarded_and_their_answers_repeated_with_aged_ttls()
         assert again.records[0][1] < reply.records[0][1] == 60
         assert ask_tcp(where, query("www.example.com"))[0].addresses == ["192.0.2.1"]
         assert ask(where, "single").addresses == ["192.0.2.1"]
-        assert upstream.asked == ["www.Example.com", "single"]
+        assert upstream.asked == ["www.example.com", "single"]
         assert world.names.counters()["cached"] == 2
 
 

@@ -205,6 +205,7 @@ def test_a_resolver_whose_socket_was_removed_is_replaced() -> None:
 def test_of_two_resolvers_only_one_runs() -> None:
     with running_world() as world:
         command = [sys.executable, "-I", "-S", resolver_main.__file__, "--control", f"{world.run_dir}/resolver.sock"]
+        command += ["--resolv-conf", "/etc/resolv.conf"]
         second = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
         assert second.returncode == 3
         assert "another one is running" in second.stderr
@@ -301,6 +302,8 @@ def _impatient(world: World) -> int:
         source,
         "--control",
         f"{world.run_dir}/resolver.sock",
+        "--resolv-conf",
+        f"{world.run_dir}/resolv.conf",
         "--detach",
     ]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=5, check=True)

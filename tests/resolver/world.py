@@ -117,7 +117,8 @@ def answer(asked: bytes, *addresses: str, ttl: int = 60, rcode: int = 0, flags: 
 
 
 def name_of(asked: bytes) -> str:
-    return b".".join(labels(asked[12 : asked.index(0, 12)])).decode()
+    """In lower case: the resolver asks in a random spelling."""
+    return b".".join(labels(asked[12 : asked.index(0, 12)])).decode().lower()
 
 
 Behaviour = Callable[[bytes], bytes | Sequence[bytes] | None]

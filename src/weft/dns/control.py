@@ -5,8 +5,8 @@ is a list: none of them can be part of a name, and neither side needs more than 
 
 From weftd; `list` and `counters` are answered, `hello` too, everything else is not:
 
-    hello     PROTOCOL                           → hello PROTOCOL VERSION
-    upstream  PATH [SERVER…]                     the host's servers: from this resolv.conf, unless some are given
+    hello     PROTOCOL                           → hello PROTOCOL VERSION RESOLV_CONF
+    upstream  [SERVER…]                          the host's servers, instead of those in its resolv.conf
     network   ID NAME
     drop      ID
     publish   NETWORK ENDPOINT [NAME…] [ADDRESS…]   addresses in hex
@@ -17,14 +17,15 @@ From weftd; `list` and `counters` are answered, `hello` too, everything else is 
     list                                         → all of network, publish, view that hold, then end
     counters                                     → counters [NAME=NUMBER…]
 
-`hello` keeps its form in every version: by it the two find out that they do not understand each other.
+`hello` and its answer's PROTOCOL keep their form in every version: by them the two find out that they do not
+understand each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-PROTOCOL = "2"
+PROTOCOL = "3"
 
 PACKET = 65536
 """The longest packet, in bytes; well below what a Unix socket takes at once (net.core.wmem_max)."""

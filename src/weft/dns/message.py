@@ -182,6 +182,22 @@ def _skip_name(data: bytes, at: int, total: int) -> int:
     raise FormatError("a name ends early")
 
 
+def respelt(question: bytes, random: bytes) -> bytes:
+    """The question with its letters in upper or lower case, as the bits of `random` (32 bytes) fall."""
+    bits = int.from_bytes(random, "big")
+    name = bytearray(question[:-4].lower())
+    for at, byte in enumerate(name):
+        # Lengths of labels lie below the letters.
+        if bits >> at & 1 and 0x61 <= byte <= 0x7A:
+            name[at] = byte ^ 0x20
+    return bytes(name) + question[-4:]
+
+
+def repeats(data: bytes, question: bytes) -> bool:
+    """Whether a message repeats the question to the letter."""
+    return data[12 : 12 + len(question)] == question
+
+
 def render_query(query: Query) -> bytes:
     """The query as it goes to another server: without EDNS options, which are between a client and its server."""
     header = _HEADER.pack(query.ident, query.flags, 1, 0, 0, 1 if query.edns else 0)
@@ -256,7 +272,8 @@ def parse_answer(data: bytes, query: Query) -> Answer | None:
     if ident != query.ident or not flags & RESPONSE:
         return None
     if questions == 0 and answers == 0:
-        return Answer(data, bare=True)
+        # As some servers refuse. A "no" or "nothing" has to repeat the question.
+        return Answer(data, bare=True) if flags & RCODE not in (NOERROR, NXDOMAIN) else None
     end = 12 + len(query.question)
     if (
         questions != 1

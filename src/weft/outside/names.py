@@ -57,7 +57,8 @@ class ResolverNames:
         """The resolver's process id; 0 before `start`."""
         self._run_dir = run_dir
         self._path = f"{run_dir}/resolver.sock"
-        self._upstream: Message = ("upstream", resolv_conf, control.items(str(s) for s in servers))
+        self._resolv_conf = os.path.abspath(resolv_conf)
+        self._upstream: Message = ("upstream", control.items(str(s) for s in servers))
         self._restore = restore
         self._sock: socket.socket | None = None
         self._pidfd = -1
@@ -283,7 +284,12 @@ class ResolverNames:
             return False
         if answer[1] != PROTOCOL:
             _log.warning("the resolver speaks protocol %s, not %s; it is replaced", answer[1], PROTOCOL)
-        return answer[1] == PROTOCOL
+            return False
+        if answer[3] != self._resolv_conf:
+            # It has shut itself off from all other files.
+            _log.warning("the resolver reads %s, not %s; it is replaced", answer[3], self._resolv_conf)
+            return False
+        return True
 
     def _end_unreachable(self) -> None:
         """End a resolver that runs, as the lock on its file says, but cannot be reached: its socket was removed."""
@@ -298,7 +304,8 @@ class ResolverNames:
 
     def _spawn(self) -> None:
         main = os.path.join(os.path.dirname(os.path.abspath(weft.__file__)), "resolver", "__main__.py")
-        command = [sys.executable or "python3", "-I", "-S", main, "--control", self._path, "--detach"]
+        command = [sys.executable or "python3", "-I", "-S", main, "--control", self._path]
+        command += ["--resolv-conf", self._resolv_conf, "--detach"]
         try:
             with _open_log(self._log_path) as log:
                 done = subprocess.run(

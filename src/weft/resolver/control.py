@@ -19,16 +19,18 @@ from weft.dns import control
 from weft.dns.control import PACKET, PROTOCOL, Message
 from weft.resolver.log import Log
 from weft.resolver.loop import READ, WRITE, Loop
+from weft.resolver.sandbox import Sandbox
 from weft.resolver.server import Interest, Server, View
 
 FDS_MAX = 16
 
 
 class Control:
-    def __init__(self, loop: Loop, server: Server, listener: socket.socket, log: Log) -> None:
+    def __init__(self, loop: Loop, server: Server, listener: socket.socket, sandbox: Sandbox, log: Log) -> None:
         self._loop = loop
         self._server = server
         self._listener = listener
+        self._sandbox = sandbox
         self._log = log
         self._trusted = {0, os.getuid()}
         self._buffer = bytearray(PACKET)
@@ -87,13 +89,21 @@ class Control:
             if not length:
                 self._hang_up()
                 return
-            for said in control.unpack(bytes(self._buffer[:length])):
-                try:
-                    self._apply(said, fds)
-                except Exception as error:
-                    self._log.failure("a message of weftd was not understood", error)
+            self._heed(bytes(self._buffer[:length]), fds)
             for fd in fds:
                 os.close(fd)
+
+    def _heed(self, packet: bytes, fds: list[int]) -> None:
+        try:
+            messages = control.unpack(packet)
+        except ValueError as error:
+            self._log.failure("a message of weftd was not understood", error)
+            return
+        for said in messages:
+            try:
+                self._apply(said, fds)
+            except Exception as error:
+                self._log.failure("a message of weftd was not understood", error)
 
     def _apply(self, said: Message, fds: list[int]) -> None:
         server = self._server
@@ -114,10 +124,10 @@ class Control:
                 self._view(sandbox, interest, control.split(servers), fds, forward=forward == "forward")
             case ("close", sandbox):
                 server.close_view(sandbox)
-            case ("upstream", path, servers):
-                server.upstream.host.set(path, control.split(servers))
+            case ("upstream", servers):
+                server.upstream.host.set(control.split(servers))
             case ("hello", *_):
-                self._say([("hello", PROTOCOL, __version__)])
+                self._say([("hello", PROTOCOL, __version__, server.upstream.host.path)])
             case ("list",):
                 self._say(self._list())
             case ("counters",):
@@ -149,6 +159,8 @@ class Control:
     def _counters(self) -> Iterator[tuple[str, int]]:
         yield from self._server.counts.items()
         yield "errors", self._log.failures
+        yield "landlock", self._sandbox.landlock
+        yield "seccomp", int(self._sandbox.seccomp)
         yield "views", len(self._server.views)
         yield "under_way", len(self._server.upstream.exchanges)
         yield "cache", len(self._server.upstream.cache)

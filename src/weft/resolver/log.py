@@ -18,7 +18,7 @@ _KINDS = 256
 class Log:
     def __init__(self, *, own: bool = False) -> None:
         """`own`: standard error is a file that is nobody else's."""
-        self._own = own
+        self.own = own
         self.failures = 0
         """How many unexpected errors there were."""
         self._last: dict[str, tuple[float, int]] = {}
@@ -49,7 +49,7 @@ class Log:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         text = " ".join(f"{key}={_quoted(str(value))}" for key, value in fields.items())
         try:
-            if self._own and os.fstat(2).st_size > _SIZE:
+            if self.own and os.fstat(2).st_size > _SIZE:
                 os.ftruncate(2, 0)
             sys.stderr.write(f"{stamp} resolver: {what}{' ' if text else ''}{text}\n")
             sys.stderr.flush()

@@ -34,6 +34,9 @@ VARIANTS = 16
 UNDER_WAY_MAX = 256
 """Questions of one view that are being asked of other servers."""
 
+_NOT_FORWARDED = (message.AXFR, message.IXFR, message.ANY)
+"""Zone transfers are no business of containers; ANY serves only to draw large answers (RFC 8482)."""
+
 
 Interest = tuple[tuple[str, ...], tuple[tuple[str, str], ...]]
 """What somebody may ask about: networks, and links, which are (alias, name): the alias stands for the name, for these
@@ -72,12 +75,12 @@ class Scope:
 class Server:
     """All that is known, and the views that ask."""
 
-    def __init__(self, loop: Loop, counts: Counts, log: Log) -> None:
+    def __init__(self, loop: Loop, counts: Counts, log: Log, resolv_conf: str) -> None:
         self.loop = loop
         self.counts = counts
         self.log = log
         self.zone = Zone()
-        self.upstream = Upstream(loop, counts, log)
+        self.upstream = Upstream(loop, counts, log, resolv_conf)
         self.datagrams = datagrams()
         self.views: dict[str, View] = {}
         self.catch_up: Callable[[], None] = lambda: None
@@ -274,8 +277,8 @@ class View:
                 server.remember(self.scope, data[2:], name, query, local)
         elif not self.forward:
             send(message.render_answer(query, rcode=message.NXDOMAIN))
-        elif query.qtype in (message.AXFR, message.IXFR) or (port, query.ident) in server.upstream.ours:
-            # Zone transfers are no business of containers; and our own question coming back would go round for ever.
+        elif query.qtype in _NOT_FORWARDED or (port, query.ident) in server.upstream.ours:
+            # Our own question coming back would go round for ever.
             send(message.render_answer(query, rcode=message.REFUSED))
         else:
             self._forward(Asker(query, stream=stream, send=send, done=self._done))
@@ -285,7 +288,7 @@ class View:
         if self.under_way > UNDER_WAY_MAX:
             self._server.upstream.refuse(asker, "a container asks too much at once")
         else:
-            self._server.upstream.ask(asker, self.servers)
+            self._server.upstream.ask(asker, self.servers, under_way=self.under_way)
 
     def _done(self) -> None:
         self.under_way -= 1

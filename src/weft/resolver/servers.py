@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+import struct
 import time
 from collections.abc import Iterable
 
@@ -13,8 +15,12 @@ RECHECK = 1.0
 """Seconds between looks at the host's resolv.conf."""
 AVOID = 10.0
 """Seconds for which a server that did not answer is asked last."""
+RESPELLS = 3600.0
+"""Seconds for which a server is taken to answer in a spelling of its own."""
 SERVERS_MAX = 8
 PORT = 53
+
+_SIOCGIFINDEX = 0x8933
 
 
 class Endpoint:
@@ -32,7 +38,7 @@ class Endpoint:
             if ":" in host:
                 socket.inet_pton(socket.AF_INET6, host)
                 self.family = socket.AF_INET6
-                index = 0 if not scope else int(scope) if scope.isdigit() else socket.if_nametoindex(scope)
+                index = 0 if not scope else int(scope) if scope.isdigit() else _index_of(scope)
                 self.address = (host, PORT, 0, index)
             else:
                 socket.inet_pton(socket.AF_INET, text)
@@ -42,6 +48,14 @@ class Endpoint:
     @property
     def loopback(self) -> bool:
         return self.text.startswith("127.") or self.text == "::1"
+
+
+def _index_of(link: str) -> int:
+    """The link's index. Raises OSError. if_nametoindex(3) would need a Unix socket, which `seccomp` forbids."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        asked = struct.pack("16si20x", link.encode()[:15], 0)
+        index: int = struct.unpack_from("i", fcntl.ioctl(sock, _SIOCGIFINDEX, asked), 16)[0]
+    return index
 
 
 def read_resolv_conf(text: str) -> tuple[str, ...]:
@@ -57,16 +71,16 @@ def read_resolv_conf(text: str) -> tuple[str, ...]:
 class HostServers:
     """The host's servers: those given, or else what resolv.conf says now."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, path: str) -> None:
         self._log = log
-        self._path = ""
+        self.path = path
         self._given: tuple[str, ...] = ()
         self._seen: tuple[int, ...] = ()
         self._read: tuple[str, ...] = ()
         self._next_look = 0.0
 
-    def set(self, path: str, given: tuple[str, ...]) -> None:
-        self._path, self._given, self._seen, self._next_look = path, given, (), 0.0
+    def set(self, given: tuple[str, ...]) -> None:
+        self._given = given
 
     def current(self) -> tuple[str, ...]:
         if self._given:
@@ -79,25 +93,26 @@ class HostServers:
 
     def _look(self) -> None:
         try:
-            status = os.stat(self._path)
+            status = os.stat(self.path)
             seen = (status.st_mtime_ns, status.st_ino, status.st_size)
             if seen == self._seen:
                 return
-            with open(self._path, encoding="utf-8", errors="replace") as file:
+            with open(self.path, encoding="utf-8", errors="replace") as file:
                 self._read = read_resolv_conf(file.read(65536))
             self._seen = seen
-            self._log.event("host servers", path=self._path, servers=",".join(self._read) or "none")
+            self._log.event("host servers", path=self.path, servers=",".join(self._read) or "none")
         except OSError as error:
             # What was read before stays: better old servers than none while a file is being replaced.
-            self._log.event("cannot read the host's servers", path=self._path, error=error)
+            self._log.event("cannot read the host's servers", path=self.path, error=error)
 
 
 class Health:
-    """Which servers lately did not answer."""
+    """Which servers lately did not answer, or not as they were asked."""
 
     def __init__(self) -> None:
         self._endpoints: dict[str, Endpoint | None] = {}
         self._avoid: dict[str, float] = {}
+        self._respells: dict[str, float] = {}
 
     def order(self, servers: Iterable[str], now: float) -> list[Endpoint]:
         """Those that can be asked, in order, those that lately did not answer last."""
@@ -127,3 +142,12 @@ class Health:
 
     def answered(self, server: Endpoint) -> None:
         self._avoid.pop(server.text, None)
+
+    def respelt(self, server: Endpoint, now: float) -> None:
+        if len(self._respells) > 1024:
+            self._respells.clear()
+        self._respells[server.text] = now + RESPELLS
+
+    def respells(self, server: Endpoint, now: float) -> bool:
+        """Whether the server answers in a spelling of its own."""
+        return self._respells.get(server.text, 0.0) > now

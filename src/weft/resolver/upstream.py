@@ -1,26 +1,30 @@
 """Forwarding: one question to several servers, the first good answer to all who asked it meanwhile.
 
 An `Exchange` asks the first server, and after a short while without an answer the next one too, keeping all of them
-open; a server that fails or cannot be reached makes the next one be asked at once. Each attempt has a socket and so a
-source port of its own, and an id of its own; an answer must come from the server asked, bear the id and repeat the
-question. A truncated answer goes to those who asked over UDP as it is; for those who asked over TCP the same server
-is asked over TCP.
+open; a server that fails or cannot be reached makes the next one be asked at once. A truncated answer goes to those who
+asked over UDP as it is; for those who asked over TCP the same server is asked over TCP.
+
+Forged answers have to guess: each attempt has a socket and so a source port of its own, an id of its own and a random
+spelling of the name (draft-vixie-dnsext-dns0x20); an answer must come from the server asked, bear the id and repeat the
+question to the letter. After a few that do not, or one that is only spelt wrongly, the server is asked over TCP, which
+cannot be forged from afar. One that answers in a spelling of its own there, too, or does not do TCP, is asked in lower
+case from then on.
 """
 
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable
 from functools import partial
 
 from weft.dns import message
-from weft.dns.message import Answer, FormatError, Query
+from weft.dns.message import Answer, Query
+from weft.resolver.attempt import Attempt, Datagram, Stream
 from weft.resolver.cache import Cache, Key
 from weft.resolver.counts import Counts
 from weft.resolver.log import Log
-from weft.resolver.loop import READ, WRITE, Loop, Timer
+from weft.resolver.loop import Loop, Timer
 from weft.resolver.servers import Endpoint, Health, HostServers
 
 PATIENCE = (0.4, 0.8, 1.6)
@@ -28,8 +32,12 @@ PATIENCE = (0.4, 0.8, 1.6)
 DEADLINE = 4.0
 """Seconds until the client is told that nobody answers; clients commonly wait 5."""
 EXCHANGES_MAX = 2048
+RESERVED = 8
+"""Questions that a container may have under way when there are that many already: a few cannot starve the others."""
 WAITING_MAX = 2048
 """Askers waiting for one exchange."""
+DOUBTS_MAX = 8
+"""Packets from a server's address that are no answer before it is asked over TCP."""
 
 _GOOD = (message.NOERROR, message.NXDOMAIN)
 
@@ -57,19 +65,22 @@ class Asker:
 
 
 class Upstream:
-    def __init__(self, loop: Loop, counts: Counts, log: Log) -> None:
+    def __init__(self, loop: Loop, counts: Counts, log: Log, resolv_conf: str) -> None:
         self.loop = loop
         self.counts = counts
         self.log = log
-        self.host = HostServers(log)
+        self.host = HostServers(log, resolv_conf)
         self.health = Health()
         self.cache = Cache()
         self.exchanges: dict[Key, Exchange] = {}
         self.ours: set[tuple[int, int]] = set()
         """Source port and id of what we are asking of loopback addresses now."""
 
-    def ask(self, asker: Asker, servers: tuple[str, ...]) -> None:
-        """Have the asker answered: at once, from what is known or because it cannot be; or later."""
+    def ask(self, asker: Asker, servers: tuple[str, ...], *, under_way: int) -> None:
+        """Have the asker answered: at once, from what is known or because it cannot be; or later.
+
+        `under_way`: how many questions the asker's container has, with this one.
+        """
         servers = servers or self.host.current()
         query = asker.query
         flags = query.flags & (message.RECURSION_DESIRED | message.AUTHENTIC_DATA | message.CHECKING_DISABLED)
@@ -83,7 +94,7 @@ class Upstream:
         exchange = self.exchanges.get(key)
         if exchange is None:
             order = self.health.order(servers, now)
-            if not order or len(self.exchanges) >= EXCHANGES_MAX:
+            if not order or (len(self.exchanges) >= EXCHANGES_MAX and under_way > RESERVED):
                 self.refuse(asker, "no server to ask" if not order else "too many questions under way")
                 return
             exchange = self.exchanges[key] = Exchange(self, key, query, flags, order)
@@ -115,6 +126,7 @@ class Exchange:
         self._next = 0
         self._attempts: list[Attempt] = []
         self._failed: set[str] = set()
+        self._misspelt: set[str] = set()
         self._worst: Answer | None = None
         self._timer: Timer | None = None
         self._deadline: Timer | None = None
@@ -124,12 +136,13 @@ class Exchange:
             self._deadline = self.upstream.loop.after(DEADLINE, self._give_up)
             self._ask_next()
 
-    def query(self) -> Query:
-        """The question with a fresh id."""
+    def query(self, server: Endpoint) -> Query:
+        """The question with a fresh id and spelling."""
+        respells = self.upstream.health.respells(server, time.monotonic())
         return Query(
             ident=int.from_bytes(os.urandom(2), "big"),
             flags=self._flags,
-            question=self._question,
+            question=self._question if respells else message.respelt(self._question, os.urandom(32)),
             edns=self._edns,
             size=message.SIZE_OFFERED,
             dnssec_ok=self._dnssec_ok,
@@ -153,6 +166,8 @@ class Exchange:
     def _ask(self, server: Endpoint) -> bool:
         for attempt in self._attempts:
             if attempt.server is server:
+                if attempt.stream and server.text in self._misspelt:
+                    return self._ask_plainly(attempt)
                 attempt.repeat()
                 return True
         try:
@@ -174,6 +189,8 @@ class Exchange:
 
     def failed(self, attempt: Attempt, error: OSError) -> None:
         """The attempt's server cannot be reached."""
+        if attempt.stream and attempt.server.text in self._misspelt and self._ask_plainly(attempt):
+            return
         self._discard(attempt)
         self._unreachable(attempt.server, error)
         self.upstream.counts.retried += 1
@@ -197,6 +214,30 @@ class Exchange:
         self.upstream.cache.put(self.key, answer, time.monotonic())
         self._finish(answer)
 
+    def doubted(self, attempt: Attempt) -> None:
+        """What came is no answer to the attempt: forged, late or broken. The true one may still come."""
+        attempt.doubts += 1
+        if attempt.doubts >= DOUBTS_MAX and not attempt.stream:
+            self.upstream.log.event("many wrong answers: asking over TCP", server=attempt.server.text)
+            self._ask_over_tcp(attempt)
+
+    def misspelt(self, attempt: Attempt, answer: Answer) -> None:
+        """The answer is to our question, but not as we spelt it: by a guess, or the server's habit."""
+        if attempt.stream:
+            self.upstream.health.respelt(attempt.server, time.monotonic())
+            self.answered(attempt, answer)
+            return
+        self.upstream.counts.upstream_bad += 1
+        self._misspelt.add(attempt.server.text)
+        self._ask_over_tcp(attempt)
+
+    def _ask_plainly(self, attempt: Attempt) -> bool:
+        """Ask a server that spells in its own way and cannot be asked over TCP."""
+        self._misspelt.discard(attempt.server.text)
+        self.upstream.health.respelt(attempt.server, time.monotonic())
+        self._discard(attempt)
+        return self._ask(attempt.server)
+
     def _finish_datagrams(self, answer: Answer) -> None:
         waiting = [a for a in self.askers if not a.stream]
         self.askers = [a for a in self.askers if a.stream]
@@ -208,8 +249,9 @@ class Exchange:
         try:
             self._attempts.append(Stream(self, server))
         except OSError as error:
-            self._unreachable(server, error)
-            self._ask_next()
+            if server.text not in self._misspelt or not self._ask_plainly(attempt):
+                self._unreachable(server, error)
+                self._ask_next()
 
     def _discard(self, attempt: Attempt) -> None:
         attempt.close()
@@ -243,124 +285,3 @@ def _tell(askers: list[Asker], answer: Answer | None, log: Log) -> None:
                 asker.finish(message.relay_answer(answer, asker.query, age=0, limit=asker.limit))
         except Exception as error:
             log.failure("an answer could not be passed on", error)
-
-
-class Attempt:
-    """The question as put to one server, and the socket on which its answer is awaited."""
-
-    stream = False
-
-    def __init__(self, exchange: Exchange, server: Endpoint, kind: socket.SocketKind) -> None:
-        """Raises OSError if the server cannot be reached, as far as can be told at once."""
-        self.exchange = exchange
-        self.server = server
-        self.query = exchange.query()
-        self._own: tuple[int, int] | None = None
-        self.sock = socket.socket(server.family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        try:
-            self.begin()
-        except OSError:
-            self.close()
-            raise
-
-    def begin(self) -> None:
-        raise NotImplementedError
-
-    def repeat(self) -> None:
-        """Ask again, the first time having perhaps been lost."""
-
-    def mark(self) -> None:
-        """Remember what we are asking of a loopback address, lest we take it for a container's question."""
-        if self.server.loopback:
-            self._own = (self.sock.getsockname()[1], self.query.ident)
-            self.exchange.upstream.ours.add(self._own)
-
-    def close(self) -> None:
-        if self._own is not None:
-            self.exchange.upstream.ours.discard(self._own)
-            self._own = None
-        if self.sock.fileno() >= 0:
-            self.exchange.upstream.loop.drop(self.sock.fileno())
-            self.sock.close()
-
-    def take(self, data: bytes) -> None:
-        """Pass on an answer, if it is one to our question."""
-        try:
-            answer = message.parse_answer(data, self.query)
-        except FormatError:
-            answer = None
-        if answer is None:
-            # Forged or late: the true answer may still come.
-            self.exchange.upstream.counts.upstream_bad += 1
-        else:
-            self.exchange.answered(self, answer)
-
-
-class Datagram(Attempt):
-    def __init__(self, exchange: Exchange, server: Endpoint) -> None:
-        super().__init__(exchange, server, socket.SOCK_DGRAM)
-
-    def begin(self) -> None:
-        # Connected, so that the kernel takes packets from the server alone and tells when its port is closed.
-        self.sock.connect(self.server.address)
-        self.mark()
-        self.sock.send(message.render_query(self.query))
-        self.exchange.upstream.loop.add(self.sock.fileno(), self._ready)
-
-    def repeat(self) -> None:
-        try:
-            self.sock.send(message.render_query(self.query))
-        except OSError:
-            pass  # the error comes again when the socket is read
-
-    def _ready(self) -> None:
-        try:
-            data = self.sock.recv(message.STREAM_SIZE)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self.exchange.failed(self, error)
-            return
-        self.take(data)
-
-
-class Stream(Attempt):
-    stream = True
-
-    def __init__(self, exchange: Exchange, server: Endpoint) -> None:
-        self._received = bytearray()
-        self._unsent = b""
-        super().__init__(exchange, server, socket.SOCK_STREAM)
-
-    def begin(self) -> None:
-        wire = message.render_query(self.query)
-        self._unsent = len(wire).to_bytes(2, "big") + wire
-        try:
-            self.sock.connect(self.server.address)
-        except BlockingIOError:
-            pass
-        self.mark()
-        self.exchange.upstream.loop.add(self.sock.fileno(), self._ready, WRITE)
-
-    def _ready(self) -> None:
-        try:
-            if self._unsent:
-                self._unsent = self._unsent[self.sock.send(self._unsent) :]
-                if not self._unsent:
-                    self.exchange.upstream.loop.change(self.sock.fileno(), READ)
-                return
-            data = self.sock.recv(message.STREAM_SIZE)
-            if not data:
-                raise ConnectionResetError(104, "closed without an answer")
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self.exchange.failed(self, error)
-            return
-        self._received += data
-        if len(self._received) >= 2:
-            length = int.from_bytes(self._received[:2], "big")
-            if len(self._received) >= 2 + length:
-                frame = bytes(self._received[2 : 2 + length])
-                self._received.clear()
-                self.take(frame)

@@ -74,6 +74,23 @@ def test_errors_of_the_name_server_are_found():
     assert (finding.level, finding.check) == ("warning", "resolver-errors")
 
 
+@pytest.mark.parametrize(
+    ("counters", "lacking"),
+    [
+        ({"seccomp": 1, "landlock": 7}, ()),
+        ({"seccomp": 0, "landlock": 7}, ("seccomp",)),
+        ({"seccomp": 1, "landlock": 0}, ("Landlock",)),
+        ({"seccomp": 0, "landlock": 0}, ("seccomp", "Landlock")),
+    ],
+)
+def test_a_name_server_that_is_not_shut_in_is_found(counters: dict[str, int], lacking: tuple[str, ...]):
+    findings = [f for f in examine(HOST, own(counters=counters)).findings if f.level != "ok"]
+    assert len(findings) == bool(lacking)
+    for finding in findings:
+        assert (finding.level, finding.check) == ("warning", "resolver-sandbox")
+        assert all(word in finding.what for word in lacking)
+
+
 def rendered(report: object, **look: object) -> str:
     document = msgspec.json.decode(msgspec.json.encode(report))
     return render_report(document, Look(width=100, **look))

@@ -35,6 +35,7 @@ CHECKS: tuple[Check, ...] = (
     own.check_leftovers,
     own.check_resolver,
     own.check_resolver_errors,
+    own.check_resolver_sandbox,
 )
 
 

@@ -8,6 +8,7 @@ from weft.explain.health.facts import HostFacts, OwnFacts
 from weft.explain.health.finding import Finding, fine
 
 _FIX = ("weft doctor --fix",)
+_WALLS = {"seccomp": "a filter of system calls (seccomp)", "landlock": "a limit to its files (Landlock)"}
 _SHOWN = 3
 _ENOUGH = 10
 """Questions, before it is worth a word that few of them were answered."""
@@ -130,6 +131,20 @@ def check_resolver_errors(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
             what=f"weft's name server has met {errors} errors that it did not expect",
             why="It goes on, but somebody may not have had an answer. Each is in its log (resolver.log).",
             mend=("tail /run/weft/resolver.log",),
+        )
+
+
+def check_resolver_sandbox(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
+    lacking = [what for name, what in _WALLS.items() if own.counters.get(name) == 0]
+    if lacking:
+        yield Finding(
+            check="resolver-sandbox",
+            subject="host",
+            level="warning",
+            what=f"weft's name server runs without {' and without '.join(lacking)}",
+            why="It reads what containers send, without privileges and as nobody; a container that finds a flaw in it "
+            "would meet one wall less. Its log (resolver.log) says what this kernel lacks.",
+            mend=("grep 'not shut' /run/weft/resolver.log",),
         )
 
 
