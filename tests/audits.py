@@ -13,6 +13,7 @@ import sqlite3
 import struct
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
@@ -26,9 +27,11 @@ from weft.engine.gate import Gate
 from weft.engine.parts import Parts
 from weft.engine.state import Records
 from weft.errors import WeftError
-from weft.kernel import links
+from weft.kernel import links, qdiscs
 from weft.kernel.linux import LinuxKernel
+from weft.kernel.netlink import Netlink
 from weft.model import PortBinding, Proto, Sandbox
+from weft.plan import HOST, Shaper
 from weft.store.sqlite import SqliteStore
 
 PATIENCE = 1.0
@@ -139,6 +142,7 @@ def _complaints(run_dir: str, state_dir: str) -> list[str]:
         *audit.plans(),
         *audit.firewall(),
         *audit.marks(),
+        *audit.limits(),
         *audit.leftovers(),
         *audit.names(),
         *audit.ports(),
@@ -198,6 +202,21 @@ class _Audit:
                 inner = {name for _, name in socket.if_nameindex()}
             for name in inner - {"lo"} - {e.ifname for e in self._records.endpoints_of(sandbox.id)}:
                 yield f"container {sandbox.name} has a link {name} that no record asks for"
+
+    def limits(self) -> Iterator[str]:
+        """Of bandwidth, on links of endpoints that should have none."""
+        for sandbox in self._live:
+            endpoints = self._records.endpoints_of(sandbox.id)
+            wanted = {(item.netns, item.link) for item in self._plan(sandbox) if isinstance(item, Shaper)}
+            outer = {(HOST, names.veth(endpoint.id)) for endpoint in endpoints}
+            inner = {(sandbox.key, endpoint.ifname) for endpoint in endpoints}
+            for netns, link in (outer | inner) - wanted:
+                with network(netns) if netns else nullcontext():
+                    rtnl = Netlink(socket.NETLINK_ROUTE)
+                found = qdiscs.found(rtnl, Shaper(netns, link, 0, 0, 0))
+                rtnl.close()
+                if found:
+                    yield f"container {sandbox.name}: {link} is limited to {found}, which nobody asked for"
 
     def leftovers(self) -> Iterator[str]:
         """Directories of containers."""

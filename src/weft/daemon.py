@@ -22,6 +22,7 @@ import uvloop
 
 from weft import __version__
 from weft.config import Config
+from weft.engine.adjusting import Adjusting
 from weft.engine.controller import Controller
 from weft.engine.converge import Converge
 from weft.engine.doctor import Doctor
@@ -50,6 +51,7 @@ from weft.outside.notify import notify_ready
 from weft.outside.processes import HostProcesses
 from weft.outside.runtime import ShimRuntime
 from weft.resolver.privileges import raise_descriptor_limit
+from weft.serve.adjust import Adjust
 from weft.serve.app import App, Patience
 from weft.serve.diagnose import Diagnose
 from weft.serve.docker import docker_routes
@@ -91,6 +93,7 @@ class Daemon:
     ports: RelayedPorts
     diagnose: Diagnose
     publishing: Publishing
+    adjusting: Adjusting
 
 
 def build(config: Config, wrap: Callable[[Parts], Parts] = lambda parts: parts) -> Daemon:
@@ -149,6 +152,7 @@ def build(config: Config, wrap: Callable[[Parts], Parts] = lambda parts: parts) 
             worker,
         ),
         publishing=Publishing(parts, farewells),
+        adjusting=Adjusting(parts),
     )
 
 
@@ -156,7 +160,11 @@ async def run(daemon: Daemon) -> None:
     """Until SIGTERM or SIGINT."""
     begun = time.monotonic()
     loop = asyncio.get_running_loop()
-    more = (*daemon.diagnose.routes(), *Ports(daemon.publishing, daemon.worker).routes())
+    more = (
+        *daemon.diagnose.routes(),
+        *Ports(daemon.publishing, daemon.worker).routes(),
+        *Adjust(daemon.adjusting, daemon.worker).routes(),
+    )
     native = Native(daemon.controller, daemon.parts, daemon.worker, more)
     patience = Patience()
     docker = DockerApi(docker_routes(daemon.controller, daemon.parts, daemon.worker), patience)

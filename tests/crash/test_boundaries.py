@@ -20,7 +20,7 @@ from weft.errors import NotFound, WeftError
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
-MOST_BOUNDARIES = 150
+MOST_BOUNDARIES = 250
 """Of one use case; more means that the count never ends."""
 
 SERVER = ("busybox", "httpd", "-f", "-p", "80", "-h", "/usr")

@@ -56,7 +56,7 @@ def test_limits_of_bandwidth_are_taken_and_shown_as_given(front: World):
         "network", "connect", "--driver-opt", "bandwidth-in=10mbit", "--driver-opt", "bandwidth-out=1MB/s", "front", "c"
     )
     assert "rate 8Mbit" in inside(front, "tc", "qdisc", "show", "dev", "eth1")
-    shown = front.docker("inspect", "-f", "{{json .NetworkSettings.Networks.front.DriverOpts}}", "c")
+    shown = front.docker("inspect", "-f", "{{json .NetworkSettings.Networks.front.DriverOpts}}", "c").stdout
     assert json.loads(shown) == {"bandwidth-in": "10mbit", "bandwidth-out": "1MB/s"}
     assert_consistent(front.weftd)
 

@@ -225,6 +225,20 @@ def test_a_network_s_routes_are_kept_and_a_record_without_them_is_read(store: Sq
     assert records.read_network(json.dumps(old).encode()) == NETWORK
 
 
+def test_an_endpoint_s_options_are_kept_and_changed_and_a_record_without_them_is_read(store: SqliteStore, path: str):
+    limited = replace(endpoint(2), options={"bandwidth-in": "10mbit"})
+    store.put(network=NETWORK, sandbox=SANDBOX, endpoints=(limited,))
+    assert reopened(path).endpoints == [limited]
+    store.put(endpoints=(replace(limited, options={"bandwidth-in": "none"}),))
+    (found,) = reopened(path).endpoints
+    assert found.options == {"bandwidth-in": "none"}
+    with pytest.raises(Conflict):
+        store.put(endpoints=(replace(limited, id="9" * 64),))
+    old = json.loads(records.write_endpoint(limited))
+    del old["options"]
+    assert records.read_endpoint(json.dumps(old).encode()) == endpoint(2)
+
+
 # Pending
 
 

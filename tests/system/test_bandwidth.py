@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,7 @@ from tests.daemons import Weftd
 from tests.hosts import needs_root
 from tests.waiting import eventually
 from weft.client import Attachment, Client, Container
-from weft.errors import Invalid
+from weft.errors import Invalid, NotFound
 from weft.names import veth
 
 MBIT = 1e6
@@ -192,6 +193,60 @@ def test_connecting_and_disconnecting_bring_and_take_them(weftd: Weftd, client: 
     finally:
         client.containers.remove("web", force=True)
         client.networks.remove("back")
+
+
+def test_a_limit_is_changed_while_a_connection_goes_on(weftd: Weftd, client: Client) -> None:
+    limited(client, bandwidth_in="5mbit", bandwidth_out="10mbit")
+    with serving(weftd, "web"):
+        key, where = client.containers.get("far").netns, address(client, "web", 4)
+        command = ["nsenter", f"--net={key}", "iperf3", "-J", "-c", where, "-p", str(PORT), "-t", "6"]
+        load = weftd.host.popen(command, stdout=subprocess.PIPE)
+        time.sleep(2.5)
+        weftd.cli("network", "limit", "front", "web", "--in", "50mbit")
+        said = json.loads(load.communicate(timeout=20)[0])
+    rates = [interval["sum"]["bits_per_second"] for interval in said["intervals"]]
+    assert rates[1] == pytest.approx(5 * MBIT, rel=0.3)
+    assert rates[4] == pytest.approx(50 * MBIT, rel=0.1)
+    assert client.containers.get("web").endpoints[0].options == {"bandwidth-in": "50mbit", "bandwidth-out": "10mbit"}
+    assert_consistent(weftd)
+
+
+def test_limits_come_and_go_while_it_runs(weftd: Weftd, client: Client) -> None:
+    client.containers.create(name="web", networks=["front"])
+    assert "tbf" not in "".join(roots(weftd, "web"))
+    weftd.cli("network", "limit", "front", "web", "--in", "20mbit", "--out", "10mbit", "--out-burst", "64KiB")
+    assert_held(weftd)
+    assert "burst 64Kb" in roots(weftd, "web")[1]
+    assert_consistent(weftd)
+    client.networks.adjust("front", "web", {"bandwidth-out": "20mbit"})
+    assert "burst 64Kb" in roots(weftd, "web")[1]
+    weftd.cli("network", "limit", "front", "web", "--out", "default")
+    assert_consistent(weftd)
+    weftd.restart()
+    assert "rate 20Mbit" in roots(weftd, "web")[0]
+    assert "tbf" not in roots(weftd, "web")[1]
+    weftd.cli("network", "limit", "front", "web", "--in", "none")
+    assert "tbf" not in "".join(roots(weftd, "web"))
+    assert_consistent(weftd)
+
+
+def test_a_change_that_is_refused_leaves_all_as_it_was(weftd: Weftd, client: Client) -> None:
+    limited(client, bandwidth_in="20mbit", bandwidth_out="10mbit")
+    refused: list[tuple[dict[str, str | None], str]] = [
+        ({"bandwidth-in": "10"}, "is no rate"),
+        ({"bandwidth-in": None, "bandwidth-in-burst": "64KiB"}, "a burst of what"),
+        ({"speed": "10mbit"}, "unknown option 'speed'"),
+    ]
+    for changes, why in refused:
+        with pytest.raises(Invalid, match=why):
+            client.networks.adjust("front", "web", changes)
+    client.networks.connect("bridge", "far")
+    with pytest.raises(NotFound, match="container 'web' is not on network 'bridge'"):
+        client.networks.adjust("bridge", "web", {"bandwidth-in": "10mbit"})
+    said = weftd.cli("network", "limit", "front", "web", check=False)
+    assert (said.returncode, "--in RATE" in said.stderr) == (2, True)
+    assert_held(weftd)
+    assert_consistent(weftd)
 
 
 def test_a_network_s_limits_are_its_containers_s(weftd: Weftd, client: Client) -> None:

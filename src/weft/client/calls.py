@@ -93,6 +93,14 @@ class Networks:
         }
         return Endpoint(self._wire.call("POST", f"/networks/{_ref(network)}/connect", body))
 
+    def adjust(self, network: str | Network, container: str | Container, options: Mapping[str, str | None]) -> Endpoint:
+        """Change options of the network's driver for a container that is on it, such as {"bandwidth-in": "10mbit"}.
+
+        None: as the network has it. What is not named stays as it is.
+        """
+        body = {"container": _name(container), "options": {**options}}
+        return Endpoint(self._wire.call("POST", f"/networks/{_ref(network)}/adjust", body))
+
     def disconnect(self, network: str | Network, container: str | Container, *, force: bool = False) -> None:
         body = {"container": _name(container), "force": force}
         self._wire.call("POST", f"/networks/{_ref(network)}/disconnect", body)

@@ -107,6 +107,12 @@ class Records:
             if leases is not None:
                 leases.hold(interface.ip)
 
+    def replace_endpoint(self, endpoint: Endpoint) -> None:
+        """By one with the same addresses in the same place."""
+        self.endpoints[endpoint.id] = endpoint
+        self._of_sandbox[endpoint.sandbox][endpoint.id] = endpoint
+        self._of_network[endpoint.network][endpoint.id] = endpoint
+
     def drop_endpoint(self, endpoint: Endpoint) -> None:
         self.endpoints.pop(endpoint.id, None)
         self._of_sandbox.get(endpoint.sandbox, {}).pop(endpoint.id, None)

@@ -82,6 +82,12 @@ class Connect(Request, frozen=True):
     options: dict[str, str] = {}
 
 
+class Adjust(Request, frozen=True):
+    container: str
+    options: dict[str, str | None]
+    """For the network's driver; null: as the network has it. What is not named stays as it is."""
+
+
 class Disconnect(Request, frozen=True):
     container: str
     force: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weft.doors.cli.flags import Command, Flag, Options, each
+from weft.doors.cli.limit import COMMAND as LIMIT
 from weft.doors.cli.options import put_driver_option, read_attachment, read_pairs, read_pools, read_route
 from weft.doors.cli.output import labels_text, matches, show_documents, show_rows
 from weft.doors.cli.progress import Progress
@@ -256,6 +257,7 @@ NETWORK may say the same as the flags: front:ip=10.7.0.9,alias=db,bandwidth-in=1
             ),
         ),
     ),
+    LIMIT,
     Command(
         "network disconnect",
         "Take a container off a network",
