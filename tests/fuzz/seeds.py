@@ -29,6 +29,7 @@ ANSWERS = {
     "nothing of this type": _answer(0, [_ALIAS], [_SOA]),
     "truncated": _answer(0, [_ALIAS[:9]], [], flags=0x8380),
     "refused, bare": struct.pack("!6H", 0x1234, 0x8185, 0, 0, 0, 0),
+    "more than fits": _answer(0, [_record(b"\xc0\x0c", message.A, 60, bytes(4))] * 40, []),
     "a TTL below zero": _answer(0, [_record(b"\xc0\x0c", message.A, 0xFFFFFFFF, bytes(4))], []),
 }
 

@@ -264,6 +264,22 @@ def test_nonsense_on_the_line_is_logged_and_does_no_harm() -> None:
         world.names.start()
 
 
+@in_private_host
+def test_descriptors_that_come_with_nonsense_are_closed() -> None:
+    with running_world() as world:
+        held = f"/proc/{world.names.pid}/fd"
+        before = len(os.listdir(held))
+        null = os.open(os.devnull, os.O_RDONLY)
+        assert world.names._sock is not None
+        for packet in (b"\xff", b"what is this", b"view\x1es9\x1e\x1elocal\x1e\x1e"):
+            socket.send_fds(world.names._sock, [packet], [null] * 4)
+        assert world.names.counters()["views"] == 0
+        assert len(os.listdir(held)) == before
+        os.close(null)
+        world.names.stop()
+        world.names.start()
+
+
 @pytest.mark.parametrize("views", [0, 1])
 def test_it_ends_by_itself_once_nobody_can_want_it(views: int) -> None:
     @in_private_host

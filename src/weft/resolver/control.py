@@ -141,7 +141,7 @@ class Control:
         if len(fds) < 2:
             self._server.set_view(sandbox, interest, servers, forward=forward)
             return
-        udp, tcp = (socket.socket(fileno=fds.pop(0)) for _ in range(2))
+        udp, tcp = _socket(fds), _socket(fds)
         view = View(self._server, sandbox, interest, servers, forward=forward, udp=udp, tcp=tcp)
         self._server.open_view(view)
 
@@ -183,6 +183,13 @@ class Control:
             self._hang_up()
             return
         self._loop.change(client.fileno(), READ | WRITE if self._replies else READ)
+
+
+def _socket(fds: list[int]) -> socket.socket:
+    """The first of the descriptors as a socket, to which it belongs from now on. Raises OSError if it is none."""
+    sock = socket.socket(fileno=fds[0])
+    del fds[0]
+    return sock
 
 
 def _pairs(links: str) -> tuple[tuple[str, str], ...]:
