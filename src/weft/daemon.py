@@ -31,6 +31,7 @@ from weft.engine.explain import Explainer
 from weft.engine.farewells import Farewells
 from weft.engine.gate import Gate
 from weft.engine.parts import Parts
+from weft.engine.policies import Policies
 from weft.engine.publishing import Publishing
 from weft.engine.reach import Ways
 from weft.engine.state import Records
@@ -56,6 +57,7 @@ from weft.serve.docker import docker_routes
 from weft.serve.docker.app import DockerApi
 from weft.serve.http import Server, listen, listen_tcp, mutual_tls
 from weft.serve.native import PREFIX, Native
+from weft.serve.policy import PolicyRoutes
 from weft.serve.ports import Ports
 from weft.serve.routes import Table
 from weft.settings import load_config
@@ -88,6 +90,7 @@ class Daemon:
     ports: RelayedPorts
     diagnose: Diagnose
     publishing: Publishing
+    policies: Policies
 
 
 def build(config: Config, wrap: Callable[[Parts], Parts] = lambda parts: parts) -> Daemon:
@@ -146,6 +149,7 @@ def build(config: Config, wrap: Callable[[Parts], Parts] = lambda parts: parts) 
             worker,
         ),
         publishing=Publishing(parts, farewells),
+        policies=Policies(parts, gate),
     )
 
 
@@ -153,7 +157,11 @@ async def run(daemon: Daemon) -> None:
     """Until SIGTERM or SIGINT."""
     begun = time.monotonic()
     loop = asyncio.get_running_loop()
-    more = (*daemon.diagnose.routes(), *Ports(daemon.publishing, daemon.worker).routes())
+    more = (
+        *daemon.diagnose.routes(),
+        *Ports(daemon.publishing, daemon.worker).routes(),
+        *PolicyRoutes(daemon.policies, daemon.worker).routes(),
+    )
     native = Native(daemon.controller, daemon.parts, daemon.worker, more)
     patience = Patience()
     docker = DockerApi(docker_routes(daemon.controller, daemon.parts, daemon.worker), patience)

@@ -21,6 +21,7 @@ from weft.engine.farewells import Farewells
 from weft.engine.gate import Gate
 from weft.engine.needs import Holder, Loaded
 from weft.engine.parts import Parts
+from weft.engine.policies import cut_refused
 from weft.engine.wanted_ports import check_ports_free
 from weft.errors import WeftError
 from weft.model import Exit, Origin, Sandbox
@@ -57,6 +58,8 @@ class Converge:
         if self._gate.ensure():
             self._distrust_flows()
             _log.info("firewall put in place")
+        else:
+            cut_refused(self._parts)  # whoever changed a policy may have died before that
         if self._records.networks:
             self._parts.kernel.keep_bridged_frames_apart()
         for network in list(self._records.networks.values()):
@@ -250,6 +253,7 @@ class Converge:
         """Where another tool tracks connections, what came through while the rules were gone counts as established."""
         subnets = [subnet for network in self._records.networks.values() for subnet in subnets_of(network)]
         self._parts.kernel.distrust_flows(subnets, self._gate.kept_in())
+        cut_refused(self._parts)
 
     def heal_network(self, network_id: str) -> bool:
         network = self._records.networks.get(network_id)

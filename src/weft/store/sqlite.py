@@ -120,7 +120,10 @@ class SqliteStore:
         ipv4 = str(endpoint.ipv4.ip) if endpoint.ipv4 else None
         ipv6 = str(endpoint.ipv6.ip) if endpoint.ipv6 else None
         body = records.write_endpoint(endpoint)
-        run("INSERT INTO endpoints VALUES (?, ?, ?, ?, ?)", (endpoint.id, endpoint.network, ipv4, ipv6, body))
+        run(
+            "INSERT INTO endpoints VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+            (endpoint.id, endpoint.network, ipv4, ipv6, body),
+        )
         for interface in endpoint.addresses:
             given = (endpoint.network, str(interface.network), str(interface.ip))
             run("INSERT OR REPLACE INTO last_addresses VALUES (?, ?, ?)", given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weft.doors.cli import policy
 from weft.doors.cli.flags import Command, Flag, Options, each
 from weft.doors.cli.options import read_attachment, read_pairs, read_pools, read_route
 from weft.doors.cli.output import labels_text, matches, show_documents, show_rows
@@ -243,4 +244,5 @@ id is printed.""",
         flags=(Flag("-f --force", "", "Succeed if there is nothing to disconnect"),),
         examples=(("leave", "weft network disconnect front db"),),
     ),
+    policy.COMMAND,
 )

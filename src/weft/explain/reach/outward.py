@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from weft.explain.health.facts import HostFacts
-from weft.explain.reach import direct, steps
+from weft.explain.reach import direct, policy, steps
 from weft.explain.reach.facts import ReachFacts, Step
 from weft.model import Endpoint, IPAddress
 from weft.plan import NftElement
@@ -23,6 +23,7 @@ def to_outside(facts: ReachFacts) -> Iterator[Step]:
     if endpoint is not None:
         network = facts.networks[endpoint.network]
         yield steps.interface(facts.source, endpoint, network, facts)
+        yield from policy.asked(endpoint, network, facts)
         yield steps.forwards(version, facts)
         plan = facts.network_plans[network.id]
         if not direct.host_is_on(network, version, facts):
