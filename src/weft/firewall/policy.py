@@ -17,6 +17,7 @@ over the bridge, where none of this is asked.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_network
@@ -190,26 +191,26 @@ def _strips(
     gateways: Sequence[IPAddress],
 ) -> Iterator[tuple[int, int, _Block]]:
     """(first address, last address, what is said of it), wherever that may change."""
+    ranges = [_bounds(rule.destination) for rule in rules]
     near = [_bounds(subnet) for subnet in own if subnet.version == version]
     hosts = {int(gateway) for gateway in gateways if gateway.version == version}
-    bounds = [*(_bounds(rule.destination) for rule in rules), *near, *((host, host) for host in hosts)]
+    bounds = [*ranges, *near, *((host, host) for host in hosts)]
     end = 1 << (32 if version == 4 else 128)
     cuts = sorted({0, end, *(first for first, _ in bounds), *(last + 1 for _, last in bounds)})
+    coming = sorted(range(len(rules)), key=lambda position: ranges[position][0], reverse=True)
+    here: list[int] = []  # positions of the rules for a strip, in order
     for first, after in pairwise(cuts):
+        here = [position for position in here if ranges[position][1] >= first]
+        while coming and ranges[coming[-1]][0] <= first:
+            insort(here, coming.pop())
         if first not in hosts and any(low <= first <= high for low, high in near):
             yield first, after - 1, _block((), "allow")
         else:
-            here = tuple(rule for rule in rules if _holds(rule.destination, first))
-            yield first, after - 1, _block(here, default)
+            yield first, after - 1, _block(tuple(rules[position] for position in here), default)
 
 
 def _bounds(subnet: IPNetwork) -> tuple[int, int]:
     return int(subnet.network_address), int(subnet.broadcast_address)
-
-
-def _holds(subnet: IPNetwork, number: int) -> bool:
-    host_bits = subnet.max_prefixlen - subnet.prefixlen
-    return number >> host_bits == int(subnet.network_address) >> host_bits
 
 
 def _merged(strips: Iterable[tuple[int, int, _Block]]) -> Iterator[tuple[int, int, _Block]]:
