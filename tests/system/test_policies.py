@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.audits import assert_consistent, snapshot
+from tests.audits import assert_consistent, resolve, snapshot
 from tests.daemons import Weftd
 from tests.enter import inside, network
 from tests.hosts import Namespace
@@ -84,6 +84,12 @@ def test_a_closed_network_reaches_what_is_allowed_and_is_refused_the_rest_at_onc
     assert _ask(weftd, db, (OUTSIDE4, 443), (OUTSIDE4, 80)) == ["https", REFUSED]
     assert ask(weftd.host, Question("", "10.1.0.3", 80), Question("", "fd01::3", 80))[0].startswith("db")
     assert _ask(weftd, weftd.client.containers.get("other"), (OUTSIDE4, 80)) == ["outside"]
+    assert inside(weftd.host, lambda: _resolved(web, "db")) == {"10.1.0.3"}
+
+
+def _resolved(who: Container, name: str) -> set[str]:
+    with network(who.netns):
+        return resolve(name)
 
 
 def _assert_prohibited(who: Container, address: str, port: int) -> None:
