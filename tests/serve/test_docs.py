@@ -7,14 +7,20 @@ from tests.serve.house import House
 from weft.serve.app import STATUS
 from weft.serve.diagnose import Diagnose
 from weft.serve.native import Native
+from weft.serve.policy import PolicyRoutes
+from weft.serve.ports import Ports
 
 PAGE = (Path(__file__).parents[2] / "docs/api.md").read_text()
 
 
 def test_the_page_lists_every_route_and_no_other(house: House):
-    more = Diagnose(None, None, None, house.worker).routes()  # type: ignore[arg-type]
+    more = (
+        *Diagnose(None, None, None, house.worker).routes(),  # type: ignore[arg-type]
+        *Ports(None, house.worker).routes(),  # type: ignore[arg-type]
+        *PolicyRoutes(None, house.worker).routes(),  # type: ignore[arg-type]
+    )
     routes = Native(house.controller, house.parts, house.worker, more).routes()
-    listed = set(re.findall(r"^\| `((?:GET|POST|DELETE) /[^`]*)`", PAGE, re.MULTILINE))
+    listed = set(re.findall(r"^\| `((?:GET|POST|PUT|DELETE) /[^`]*)`", PAGE, re.MULTILINE))
     assert listed == {f"{route.method} {route.path}" for route in routes}
 
 
