@@ -32,6 +32,7 @@ from weft.engine.explain import Explainer
 from weft.engine.farewells import Farewells
 from weft.engine.gate import Gate
 from weft.engine.parts import Parts
+from weft.engine.policies import Policies
 from weft.engine.publishing import Publishing
 from weft.engine.reach import Ways
 from weft.engine.state import Records
@@ -58,6 +59,7 @@ from weft.serve.docker import docker_routes
 from weft.serve.docker.app import DockerApi
 from weft.serve.http import Server, listen, listen_tcp
 from weft.serve.native import PREFIX, Native
+from weft.serve.policy import PolicyRoutes
 from weft.serve.ports import Ports
 from weft.serve.routes import Table
 from weft.serve.tls import mutual_tls
@@ -94,6 +96,7 @@ class Daemon:
     diagnose: Diagnose
     publishing: Publishing
     adjusting: Adjusting
+    policies: Policies
 
 
 def build(config: Config, wrap: Callable[[Parts], Parts] = lambda parts: parts) -> Daemon:
@@ -153,6 +156,7 @@ def build(config: Config, wrap: Callable[[Parts], Parts] = lambda parts: parts) 
         ),
         publishing=Publishing(parts, farewells),
         adjusting=Adjusting(parts),
+        policies=Policies(parts, gate),
     )
 
 
@@ -164,6 +168,7 @@ async def run(daemon: Daemon) -> None:
         *daemon.diagnose.routes(),
         *Ports(daemon.publishing, daemon.worker).routes(),
         *Adjust(daemon.adjusting, daemon.worker).routes(),
+        *PolicyRoutes(daemon.policies, daemon.worker).routes(),
     )
     native = Native(daemon.controller, daemon.parts, daemon.worker, more)
     patience = Patience()

@@ -10,6 +10,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import Literal
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
@@ -56,6 +57,43 @@ class StaticRoute:
     """The router's address, in a subnet of the network."""
 
 
+Verdict = Literal["allow", "deny"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRule:
+    """Whether containers may send to some destination."""
+
+    verdict: Verdict
+    destination: IPNetwork
+    proto: Proto | None = None
+    """None: every one; with ports, every one that has ports."""
+    ports: tuple[int, int] | None = None
+    """The first and the last; None: all."""
+
+    @property
+    def place(self) -> str:
+        """The destination as it is typed: 10.1.0.0/16:443/tcp, [fd00::/8]:53."""
+        single = self.destination.prefixlen == self.destination.max_prefixlen
+        text = str(self.destination.network_address if single else self.destination)
+        if self.ports is not None:
+            first, last = self.ports
+            text = f"[{text}]" if self.destination.version == 6 else text
+            text += f":{first}" if first == last else f":{first}-{last}"
+        elif self.proto is not None:
+            text = f"[{text}]:*" if self.destination.version == 6 else f"{text}:*"
+        return text if self.proto is None else f"{text}/{self.proto}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Where containers may send to beyond their network; of the rules that match, the most specific decides."""
+
+    default: Verdict | None = None
+    """Where no rule matches. None: for a network allow, for an endpoint whatever its network says."""
+    rules: tuple[PolicyRule, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     id: str
@@ -79,6 +117,7 @@ class Network:
     """Every container on the network has them."""
     shown_options: Mapping[str, str] = field(default_factory=dict)
     """Options of Docker's that other fields have taken up, to be shown to its clients as they gave them."""
+    policy: Policy | None = None
 
     def pools_of(self, version: int) -> tuple[Pool, ...]:
         """Those of one IP version; empty where the network does not have it."""
@@ -113,6 +152,8 @@ class Endpoint:
     gw_priority: int = 0
     options: Mapping[str, str] = field(default_factory=dict)
     """As the user gave them, already accepted by the network's driver."""
+    policy: Policy | None = None
+    """Asked before the network's."""
 
     @property
     def addresses(self) -> tuple[IPInterface, ...]:

@@ -17,7 +17,19 @@ from weft.names import CHILD_GROUP, LINK_GROUP, NAMESERVER, TABLE
 
 HOST = ""
 
-Atom = str | int | IPAddress | IPNetwork
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """All from `first` to `last`: in a key of several parts."""
+
+    first: int | IPAddress
+    last: int | IPAddress
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+
+
+Atom = str | int | IPAddress | IPNetwork | Span
 
 KEYWORDS = ("tcp", "udp", "sctp", "ipv4", "ipv6")
 """What text in an element stands for itself; any other is the name of an interface."""

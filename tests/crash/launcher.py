@@ -33,6 +33,7 @@ _PARTS = {
         "sweep",
         "forget_flows",
         "distrust_flows",
+        "cut_flows",
         "prepare",
     ),
     "store": ("put", "confirm", "drop", "set_meta"),

@@ -164,6 +164,11 @@ CASES = {
         happened=lambda w: 8085 not in _ports(w),
         prepare=_publish,
     ),
+    "policy": UseCase(
+        request=lambda w: w.client.networks.change_policy("front", add=[("deny", "10.9.0.2")], remove=["10.9.0.1"]),
+        happened=lambda w: [rule.to for rule in w.client.networks.policy("front").rules] == ["10.9.0.2"],
+        prepare=lambda w: w.client.networks.set_policy("front", [("deny", "10.9.0.1")]),
+    ),
     "share": UseCase(
         request=_share,
         happened=lambda w: _has_container(w, "aside"),
@@ -221,7 +226,7 @@ def test_killed_at_every_boundary_it_happens_whole_or_not_at_all(weftd: Mortal, 
     raise AssertionError(f"{name} crosses more than {MOST_BOUNDARIES} boundaries")
 
 
-MAKING = ("network create", "join", "run", "connect", "rename", "publish", "share")
+MAKING = ("network create", "join", "run", "connect", "rename", "publish", "share", "policy")
 
 
 @pytest.mark.parametrize("name", MAKING)

@@ -17,9 +17,27 @@ from tests.hosts import in_private_host
 from weft.firewall.elements import Family, network_elements, port_elements, routed_port_elements
 from weft.firewall.guard import sender_elements, unguarded_elements
 from weft.firewall.layout import BRIDGE_SETS, SETS
+from weft.firewall.policy import endpoint_policy_elements, network_policy_elements
 from weft.firewall.ruleset import ruleset
-from weft.model import PortBinding, Proto
+from weft.model import Endpoint, Network, Policy, PolicyRule, Pool, PortBinding, Proto
 
+POLICY = Policy(
+    rules=tuple(
+        PolicyRule(verdict="deny", destination=ip_network(text), ports=(7, 9), proto=proto)
+        for text in ("10.9.0.0/16", "fd09::1")
+        for proto in (None, *Proto)
+    )
+)
+POLICED = Network(
+    id="1" * 64,
+    name="front",
+    driver="bridge",
+    pools=tuple(Pool(subnet=ip_network(text)) for text in ("10.0.0.0/24", "fd00::/64")),
+    policy=POLICY,
+)
+POLICED_ENDPOINT = Endpoint(
+    id="2" * 64, network=POLICED.id, sandbox="3" * 64, ifname="eth0", mac="02:42:0a:00:00:02", policy=POLICY
+)
 GOLDEN = Path(__file__).parent / "golden"
 
 VARIANTS = {
@@ -86,6 +104,8 @@ def test_every_kind_of_element_is_taken_and_listed():
             ip_address("10.0.0.2"),
             ip_address("fd00::2"),
         ),
+        *network_policy_elements(POLICED, "wb-1"),
+        *endpoint_policy_elements(POLICED, POLICED_ENDPOINT, "wb-1"),
     ]
     on_bridges = [
         *sender_elements("wv-1", "02:42:0a:00:00:02", [ip_interface("10.0.0.2/24"), ip_interface("fd00::2/64")]),

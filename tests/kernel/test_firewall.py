@@ -14,9 +14,10 @@ from weft.errors import Conflict, Invalid
 from weft.firewall.layout import BRIDGE_SETS, SETS
 from weft.firewall.ruleset import ruleset
 from weft.kernel.linux import LinuxKernel
-from weft.plan import Mac, NftElement, SandboxTable
+from weft.plan import Mac, NftElement, SandboxTable, Span
 
 ELEMENTS = tuple(item for item in NETWORK if isinstance(item, NftElement))
+MAC = Mac("02:42:ac:12:00:02")
 SAMPLES = (
     NftElement("bridges", ("wb-0123456789ab",)),
     NftElement("internal", ("wb-tcp",)),
@@ -43,6 +44,13 @@ SAMPLES = (
     NftElement("senders6", ("wv-0123456789ab", Mac("02:42:ac:12:00:02"), ip_address("fd00::2")), family="bridge"),
     NftElement("unguarded", ("wv-ba9876543210",), family="bridge"),
     NftElement("addr_ports6", (ip_address("2001:db8::1"), "tcp", 80), (ip_address("fd00::2"), 8080)),
+    NftElement("policed", ("wb-x",)),
+    NftElement("allowed4", ("wb-x", ip_network("0.0.0.0/0"), Span(0, 255), Span(0, 65535))),
+    NftElement("allowed4", ("wb-y", Span(ip_address("10.0.0.1"), ip_address("10.0.0.6")), "udp", Span(53, 60))),
+    NftElement("allowed6", ("wb-x", Span(ip_address("::"), ip_address("fd00::1")), Span(7, 16), Span(1, 1))),
+    NftElement("own", ("wb-x", MAC)),
+    NftElement("own_allowed4", ("wb-x", MAC, ip_address("10.0.0.1"), "tcp", Span(443, 443))),
+    NftElement("own_allowed6", ("wb-x", MAC, ip_network("fd00::/8"), Span(133, 255), Span(0, 65535))),
 )
 
 

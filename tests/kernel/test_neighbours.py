@@ -11,6 +11,7 @@ import pytest
 
 from tests.hosts import in_private_host
 from tests.kernel.world import BRIDGE, World, ip, sh
+from weft.engine.needs import Flow
 from weft.errors import NotFound
 from weft.model import PortBinding, Proto
 
@@ -81,6 +82,37 @@ def test_flows_that_rules_would_not_have_let_through_are_distrusted():
         assert any("src=10.1.0.1 dst=10.1.0.2 " in line for line in left)
         assert any("dport=7001" in line for line in left)
     world.kernel.distrust_flows([], [])
+
+
+@in_private_host
+def test_flows_that_are_not_allowed_are_cut_by_who_began_them():
+    world = World()
+    world.kernel.ensure(world.container(1) + world.container(2))
+    sh("ip address add 192.0.2.1/32 dev lo")
+    sh("ip -6 address add 2001:db8::1/128 dev lo")
+    asked = []
+
+    def allowed(flow: Flow) -> bool:
+        asked.append(flow)
+        return flow.port == 7001
+
+    for source, destination in (("192.0.2.1", "10.1.0.2"), ("2001:db8::1", "fd00:1::2"), ("10.1.0.1", "10.1.0.2")):
+        for port in (7001, 7002):
+            with socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.bind((source, port - 1000))
+                sender.sendto(b"hello", (destination, port))
+    world.kernel.cut_flows([ip_address("192.0.2.1"), ip_address("2001:db8::1")], allowed)
+    ports = ("7001", "7002")
+    left = {(line.split("src=")[1].split()[0], p) for line in tracked(world) for p in ports if f"dport={p}" in line}
+    assert left == {
+        ("10.1.0.1", "7001"),
+        ("10.1.0.1", "7002"),
+        ("192.0.2.1", "7001"),
+        ("2001:db8::1", "7001"),
+    }
+    assert Flow(ip_address("2001:db8::1"), ip_address("fd00:1::2"), 17, 7002) in asked
+    world.kernel.cut_flows([], lambda flow: False)
+    assert "dport=7001" in "".join(tracked(world))
 
 
 @in_private_host

@@ -22,6 +22,8 @@ from weft.model import (
     Exit,
     Network,
     Origin,
+    Policy,
+    PolicyRule,
     Pool,
     PortBinding,
     Process,
@@ -213,6 +215,27 @@ def test_meta_is_kept_and_absent_is_none(store: SqliteStore):
     store.set_meta("colour", "red")
     store.set_meta("colour", "blue")
     assert store.get_meta("colour") == "blue"
+
+
+def test_policies_are_kept_changed_and_taken_back_and_records_without_them_are_read(store: SqliteStore, path: str):
+    rules = (
+        PolicyRule(verdict="deny", destination=ip_network("10.9.0.0/16")),
+        PolicyRule(verdict="allow", destination=ip_network("fd09::/64"), proto=Proto.TCP, ports=(80, 443)),
+    )
+    network = replace(NETWORK, policy=Policy(default="deny", rules=rules))
+    plain = endpoint(2)
+    strict = replace(plain, policy=Policy(rules=rules[:1]))
+    store.put(network=network, sandbox=SANDBOX, endpoints=(plain,))
+    store.put(endpoints=(strict,))
+    assert reopened(path).networks == [network]
+    assert reopened(path).endpoints == [strict]
+    store.put(network=NETWORK)
+    store.put(endpoints=(plain,))
+    assert (reopened(path).networks, reopened(path).endpoints) == ([NETWORK], [plain])
+    old, older = json.loads(records.write_network(network)), json.loads(records.write_endpoint(strict))
+    del old["policy"], older["policy"]
+    assert records.read_network(json.dumps(old).encode()) == NETWORK
+    assert records.read_endpoint(json.dumps(older).encode()) == plain
 
 
 def test_a_network_s_routes_are_kept_and_a_record_without_them_is_read(store: SqliteStore, path: str):

@@ -13,7 +13,19 @@ is paid by every command.
 
 from __future__ import annotations
 
-from weft.client.answers import Answer, Container, Endpoint, Event, Exit, Member, Network, Pool, Port
+from weft.client.answers import (
+    Answer,
+    Container,
+    Endpoint,
+    Event,
+    Exit,
+    Member,
+    Network,
+    Policy,
+    PolicyRule,
+    Pool,
+    Port,
+)
 from weft.client.calls import Containers, Networks
 from weft.client.requests import Attachment, Publish, Subnet
 from weft.client.wire import DEFAULT_HOST, Wire, socket_path
@@ -34,6 +46,8 @@ __all__ = [
     "Exit",
     "Member",
     "Network",
+    "Policy",
+    "PolicyRule",
     "Pool",
     "Port",
     "Publish",

@@ -49,6 +49,24 @@ class StaticRoute(Answer):
     gateway: str
 
 
+class PolicyRule(Answer):
+    """`verdict` allow or deny; `to` such as "10.1.0.0/16:443/tcp"."""
+
+    verdict: str
+    to: str
+
+
+class Policy(Answer):
+    """Where containers may send to: the most specific rule that matches decides, else `default`."""
+
+    default: str | None
+    """None: allow; for a container's own, whatever its network says."""
+    rules: tuple[PolicyRule, ...]
+
+    def __init__(self, document: dict[str, Any], /) -> None:
+        super().__init__(document, rules=tuple(PolicyRule(r) for r in document["rules"]))
+
+
 class Member(Answer):
     """An endpoint as its network shows it. `ipv4` and `ipv6` with prefix length."""
 

@@ -6,7 +6,7 @@ it will do.
 
 from __future__ import annotations
 
-from weft.client.answers import Answer, Container, Endpoint, Interface, Network, Port
+from weft.client.answers import Answer, Container, Endpoint, Interface, Network, Policy, Port
 from weft.client.requests import document
 from weft.client.wire import Wire, quote
 
@@ -104,6 +104,45 @@ class Networks:
     def disconnect(self, network: str | Network, container: str | Container, *, force: bool = False) -> None:
         body = {"container": _name(container), "force": force}
         self._wire.call("POST", f"/networks/{_ref(network)}/disconnect", body)
+
+    def policy(self, network: str | Network, *, container: str | Container | None = None) -> Policy:
+        """Where its containers may send to; `container`: one of them, by rules of its own."""
+        query = "" if container is None else f"?container={_ref(container)}"
+        return Policy(self._wire.call("GET", f"/networks/{_ref(network)}/policy{query}"))
+
+    def set_policy(
+        self,
+        network: str | Network,
+        rules: Sequence[tuple[str, str]] = (),
+        *,
+        default: str | None = None,
+        container: str | Container | None = None,
+    ) -> Policy:
+        """Replace it as a whole. `rules`: ("allow" or "deny", destination such as "10.1.0.0/16:443/tcp")."""
+        body = {"rules": _policy_rules(rules), "default": default, "container": container and _name(container)}
+        return Policy(self._wire.call("PUT", f"/networks/{_ref(network)}/policy", body))
+
+    def change_policy(
+        self,
+        network: str | Network,
+        *,
+        add: Sequence[tuple[str, str]] = (),
+        remove: Sequence[str] = (),
+        default: str | None = None,
+        container: str | Container | None = None,
+    ) -> Policy:
+        """Add rules, remove those for some destinations, set the default (None: as it was); all or nothing."""
+        body = {
+            "add": _policy_rules(add),
+            "remove": [*remove],
+            "default": default,
+            "container": container and _name(container),
+        }
+        return Policy(self._wire.call("POST", f"/networks/{_ref(network)}/policy", body))
+
+
+def _policy_rules(rules: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"verdict": verdict, "to": to} for verdict, to in rules]
 
 
 class Containers:

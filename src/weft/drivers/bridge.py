@@ -72,6 +72,9 @@ class BridgeDriver:
         pool = network.pool_of(address.ip) if address is not None else None
         return None if network.internal or pool is None or pool.gateway is None else WayOut(pool.gateway)
 
+    def passes_host(self, network: Network) -> bool:
+        return not read_options(network.options).wire.uplink
+
     def guards(self, network: Network) -> bool:
         return read_options(network.options).anti_spoof
 

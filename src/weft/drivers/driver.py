@@ -50,6 +50,14 @@ class Mannered(Protocol):
 
 
 @runtime_checkable
+class Passing(Protocol):
+    """A driver whose containers may have to send through this host to reach anybody beyond their network."""
+
+    def passes_host(self, network: Network) -> bool:
+        """Whether there is no other way, so that an egress policy holds."""
+
+
+@runtime_checkable
 class Borrowing(Protocol):
     """A driver whose networks may use a link that is there already."""
 

@@ -103,6 +103,7 @@ class Controller:
         self._emit_network("destroy", network)
         go_through(
             lambda: parts.names.drop_network(network.id),
+            lambda: self._forget_policies([network]),
             lambda: parts.kernel.remove(plans.network_leavings(network, self._records.networks.values())),
             self._gate.settle,
         )
@@ -348,6 +349,7 @@ class Controller:
             lambda: self._turn_to(sandbox, after),
             # Another way out is there before the old one goes.
             lambda: parts.kernel.ensure(new),
+            lambda: self._forget_policies([endpoint]),
             lambda: parts.kernel.remove(superseded(old, new)),
             lambda: self._release_ports(sandbox) if let_go else None,
             lambda: self._farewells.put_off(sandbox, [endpoint], records.networks, ends=False),
@@ -444,10 +446,16 @@ class Controller:
             self._emit_endpoint("disconnect", sandbox, endpoint)
         go_through(
             lambda: parts.names.leave(sandbox.id, [(endpoint.network, endpoint.id) for endpoint in endpoints]),
+            lambda: self._forget_policies(endpoints),
             lambda: parts.kernel.remove(plan) if plan else None,
             lambda: self._release_ports(sandbox),
             lambda: self._farewells.put_off(sandbox, endpoints, networks, ends=ends),
         )
+
+    def _forget_policies(self, gone: Sequence[Network] | Sequence[Endpoint]) -> None:
+        # One by one it takes the kernel seconds to remove a thousand elements of the sets that hold them.
+        if any(record.policy is not None for record in gone):
+            self._gate.replace()
 
     def _reserve_ports(self, sandbox: Sandbox) -> None:
         self._parts.ports.reserve(sandbox.ports)

@@ -21,6 +21,7 @@ from weft.engine.farewells import Farewells
 from weft.engine.gate import Gate
 from weft.engine.needs import Holder, Loaded
 from weft.engine.parts import Parts
+from weft.engine.policies import cut_refused
 from weft.engine.wanted_ports import check_ports_free
 from weft.errors import WeftError
 from weft.model import Exit, Origin, Sandbox
@@ -59,6 +60,8 @@ class Converge:
         if self._gate.ensure():
             self._distrust_flows()
             _log.info("firewall put in place")
+        else:
+            cut_refused(self._parts)  # whoever changed a policy may have died before that
         if self._records.networks:
             self._parts.kernel.keep_bridged_frames_apart()
         for network in list(self._records.networks.values()):
@@ -271,6 +274,7 @@ class Converge:
         routed = [n for n in self._records.networks.values() if driver_named(n.driver).link(n) is not None]
         subnets = [subnet for network in routed for subnet in subnets_of(network)]
         self._parts.kernel.distrust_flows(subnets, self._gate.kept_in())
+        cut_refused(self._parts)
 
     def heal_network(self, network_id: str) -> bool:
         network = self._records.networks.get(network_id)

@@ -15,6 +15,18 @@ from weft.plan import Item, NftElement, Plan, ProxyNeighbour
 Identity = tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A tracked connection, as whoever began it addressed it."""
+
+    source: IPAddress
+    destination: IPAddress
+    proto: int
+    """As IP numbers it."""
+    port: int
+    """0 for a protocol without ports."""
+
+
 class Kernel(Protocol):
     """The interpreter of plans, and the few things about the host that plans depend on."""
 
@@ -85,6 +97,9 @@ class Kernel(Protocol):
         `kept_in`: those subnets whose packets leave the host rewritten, or never.
         """
 
+    def cut_flows(self, sources: Collection[IPAddress], allowed: Callable[[Flow], bool]) -> None:
+        """Remove conntrack entries of connections that one of the addresses has begun and that are not allowed."""
+
     def announce(self, netns: str, ifname: str, mac: str, addresses: Sequence[IPAddress]) -> None:
         """Tell neighbours: a gratuitous ARP or unsolicited neighbour advertisement per address.
 
@@ -144,7 +159,7 @@ class Store(Protocol):
         endpoints: Sequence[Endpoint] = (),
         pending: Sequence[str] = (),
     ) -> None:
-        """Insert together, or replace a network or sandbox; `pending` lists the ids still to be confirmed.
+        """Insert together, or replace a record of the same id; `pending` lists the ids still to be confirmed.
 
         Raises Conflict where a name or an address of a network would be held twice.
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_network
 
 from weft.drivers import claim_on_parent, driver_named
@@ -10,6 +10,7 @@ from weft.drivers.driver import Publishing, WayOut
 from weft.engine.needs import Holder, View
 from weft.engine.routes import routes
 from weft.firewall.elements import port_elements, routed_port_elements
+from weft.firewall.policy import endpoint_policy_elements, network_policy_elements
 from weft.model import Endpoint, IPAddress, Network, Origin, Sandbox
 from weft.names import NAMESERVER_PORT, short
 from weft.plan import (
@@ -47,7 +48,12 @@ Networks = Mapping[str, Network]
 
 
 def network_plan(network: Network) -> Plan:
-    return driver_named(network.driver).network(network)
+    return (*_network_policy(network), *driver_named(network.driver).network(network))
+
+
+def _network_policy(network: Network) -> tuple[NftElement, ...]:
+    bridge = driver_named(network.driver).link(network)
+    return () if network.policy is None or bridge is None else network_policy_elements(network, bridge)
 
 
 def network_leavings(network: Network, others: Iterable[Network]) -> Plan:
@@ -81,6 +87,7 @@ def sandbox_plan(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Netw
             items.append(Route(sandbox.key, _DEFAULT[version], endpoint.ifname, way.via))
     ipv6 = any(endpoint.ipv6 for endpoint in endpoints)
     items.append(SandboxTable(sandbox.key, NAMESERVER_PORT, ipv6))
+    items.extend(_own_policies(endpoints, networks))
     items.extend(_published(sandbox, endpoints, networks))
     return tuple(sorted(items, key=_rank))
 
@@ -101,7 +108,15 @@ def sandbox_elements(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: 
         )
         if isinstance(item, NftElement)
     )
-    return (*of_endpoints, *_published(sandbox, endpoints, networks))
+    return (*of_endpoints, *_own_policies(endpoints, networks), *_published(sandbox, endpoints, networks))
+
+
+def _own_policies(endpoints: Sequence[Endpoint], networks: Networks) -> Iterator[NftElement]:
+    for endpoint in endpoints:
+        network = networks[endpoint.network]
+        bridge = driver_named(network.driver).link(network)
+        if endpoint.policy is not None and bridge is not None:
+            yield from endpoint_policy_elements(network, endpoint, bridge)
 
 
 def _published(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Networks) -> tuple[NftElement, ...]:

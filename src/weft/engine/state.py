@@ -46,6 +46,16 @@ class Records:
             Leases(pool, last=given.get((network.id, pool.subnet))) for pool in network.pools
         )
 
+    def change_network(self, network: Network) -> None:
+        """Of the same id, name and pools."""
+        self.networks[network.id] = network
+
+    def change_endpoint(self, endpoint: Endpoint) -> None:
+        """Of the same id, sandbox, network and addresses."""
+        self.endpoints[endpoint.id] = endpoint
+        self._of_sandbox[endpoint.sandbox][endpoint.id] = endpoint
+        self._of_network[endpoint.network][endpoint.id] = endpoint
+
     def drop_network(self, network: Network) -> None:
         self.networks.pop(network.id, None)
         self._network_names.pop(network.name, None)

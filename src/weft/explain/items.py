@@ -51,6 +51,12 @@ _ELEMENTS = {
     "discovery too: the bridge drops all else. It cannot pass itself off as a neighbour, or as a router.",
     "unguarded": "Its network does without the guard (anti-spoof=false): the container may send from any MAC and "
     "address.",
+    "policed": "The network has an egress policy: what its containers send elsewhere is refused, unless it is allowed.",
+    "allowed4": "The network's egress policy lets its containers send there.",
+    "allowed6": "The network's egress policy lets its containers send there.",
+    "own": "The container has an egress policy of its own: what it sends elsewhere is refused where it is not allowed.",
+    "own_allowed4": "The container's own egress policy, or what that leaves to its network's, lets it send there.",
+    "own_allowed6": "The container's own egress policy, or what that leaves to its network's, lets it send there.",
     "subnets6": "A packet from outside that is addressed to a container directly is dropped on arrival: only "
     "published ports lead in.",
 }

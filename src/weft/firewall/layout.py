@@ -18,7 +18,7 @@ class SetLayout:
     key: tuple[Kind, ...]
     value: tuple[Kind, ...] | None = None
     interval: bool = False
-    """The last part of a key is a subnet."""
+    """The last part of a key is a subnet; in a key of several parts, any may be a range."""
     comment: str = ""
 
 
@@ -66,6 +66,24 @@ SETS: dict[str, SetLayout] = {
         ("ipv6_addr", "inet_proto", "inet_service"),
         ("ipv6_addr", "inet_service"),
         comment="ports published on one address of the host",
+    ),
+    "policed": SetLayout(("ifname",), comment="bridges with an egress policy: what is not allowed is refused"),
+    "allowed4": SetLayout(
+        ("ifname", "ipv4_addr", "inet_proto", "inet_service"), interval=True, comment="where a network may send to"
+    ),
+    "allowed6": SetLayout(
+        ("ifname", "ipv6_addr", "inet_proto", "inet_service"), interval=True, comment="where a network may send to"
+    ),
+    "own": SetLayout(("ifname", "ether_addr"), comment="containers with an egress policy of their own"),
+    "own_allowed4": SetLayout(
+        ("ifname", "ether_addr", "ipv4_addr", "inet_proto", "inet_service"),
+        interval=True,
+        comment="where they may go",
+    ),
+    "own_allowed6": SetLayout(
+        ("ifname", "ether_addr", "ipv6_addr", "inet_proto", "inet_service"),
+        interval=True,
+        comment="where they may go",
     ),
 }
 

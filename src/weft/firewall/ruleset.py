@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from weft.firewall import guard as bridge
+from weft.firewall import policy
 from weft.firewall.layout import BRIDGE_SETS, SETS, SetLayout
 from weft.names import TABLE
 
@@ -124,7 +125,7 @@ def ruleset(
         "marked": f'\t\toifname @bridges {marked} accept comment "accept-mark"\n' if marked else "",
         "marked_direct": f'\t\t{marked} return comment "accept-mark"\n' if marked else "",
     }
-    table = f"table inet {TABLE} {{\n{_declare_all(SETS)}\n{chains}}}\n"
+    table = f"table inet {TABLE} {{\n{_declare_all(SETS)}\n{chains}\n{policy.CHAINS}}}\n"
     on_bridges = bridge.chains(guard=guard, ipv6=ipv6)
     bridge_table = f"table bridge {TABLE} {{\n{_declare_all(BRIDGE_SETS)}{on_bridges and chr(10)}{on_bridges}}}\n"
     return table + _BRIDGE_TABLE + bridge_table

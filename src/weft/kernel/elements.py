@@ -2,7 +2,7 @@
 
 How a key is packed follows from the set's layout: each part big-endian and, where there are several, filled up to
 four bytes. A subnet is two elements: where it begins, and the first address behind it, marked as an end. At the end of
-a key of several parts it is one element with two keys, of its first address and its last.
+a key of several parts it is one element with two keys, of its first address and its last; so are other ranges there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from weft.kernel.listing import Found, list_elements, parse_elements
 from weft.kernel.netlink import NLM_F_CREATE, Failure, Netlink, Request, attr, be32, nest, text
 from weft.kernel.refusal import all_of, refusal
 from weft.names import TABLE
-from weft.plan import Atom, Mac, NftElement, TableFamily
+from weft.plan import Atom, Mac, NftElement, Span, TableFamily
 
 _PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 _PROTO_FAMILIES = {"ipv4": 2, "ipv6": 10}
@@ -84,17 +84,22 @@ def encode(element: NftElement) -> tuple[Found, ...]:
     """What the kernel shall hold for an element: one, or the two ends of an interval."""
     layout = layout_of(element)
     *before, subnet = element.key
+    if layout.interval and before:
+        key, last = (_concatenate(layout.key, end) for end in zip(*map(_ends, element.key), strict=True))
+        return (Found(key, b"", end=False, last=last),)
     if layout.interval and isinstance(subnet, IPv4Network | IPv6Network):
-        if before:
-            ends = (subnet.network_address, subnet.broadcast_address)
-            key, last = (_concatenate(layout.key, (*before, end)) for end in ends)
-            return (Found(key, b"", end=False, last=last),)
         first = Found(subnet.network_address.packed, b"", end=False)
         if int(subnet.broadcast_address) + 1 == 1 << subnet.max_prefixlen:
             return (first,)
         return (first, Found((subnet.broadcast_address + 1).packed, b"", end=True))
     value = b"" if element.value is None or layout.value is None else _concatenate(layout.value, element.value)
     return (Found(_concatenate(layout.key, element.key), value, end=False),)
+
+
+def _ends(atom: Atom) -> tuple[Atom, Atom]:
+    if isinstance(atom, IPv4Network | IPv6Network):
+        return atom.network_address, atom.broadcast_address
+    return (atom.first, atom.last) if isinstance(atom, Span) else (atom, atom)
 
 
 def layout_of(element: NftElement) -> SetLayout:
@@ -125,6 +130,8 @@ def _atom(kind: Kind, atom: Atom) -> bytes:
         return atom.to_bytes(2, "big")
     if kind == "inet_proto" and isinstance(atom, str):
         return bytes((_PROTOCOLS[atom],))
+    if kind == "inet_proto" and isinstance(atom, int):
+        return bytes((atom,))
     if kind == "nf_proto" and isinstance(atom, str):
         return bytes((_PROTO_FAMILIES[atom],))
     if kind == "ifname" and isinstance(atom, str):

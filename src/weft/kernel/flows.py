@@ -6,8 +6,10 @@ import errno
 import logging
 import struct
 from collections.abc import Callable, Collection, Iterator
+from ipaddress import ip_address
 from typing import NamedTuple
 
+from weft.engine.needs import Flow
 from weft.kernel.netlink import Failure, Message, Netlink, Request, attr, attribute_map, attributes
 from weft.model import IPAddress, IPNetwork, PortBinding, Proto
 
@@ -58,6 +60,20 @@ def distrust(socket: Netlink, subnets: Collection[IPNetwork], kept_in: Collectio
 
     if subnets:
         _delete(socket, is_suspect)
+
+
+def cut(socket: Netlink, sources: Collection[IPAddress], allowed: Callable[[Flow], bool]) -> None:
+    """Delete the entries of connections that one of the addresses has begun and that are not allowed."""
+    known = {address.packed for address in sources}
+
+    def is_refused(message: Message) -> bool:
+        way = _tuple(attribute_map(message.body, _GENMSG.size)[_TUPLE_ORIG])
+        if way.source not in known:
+            return False
+        return not allowed(Flow(ip_address(way.source), ip_address(way.destination), way.proto, way.port))
+
+    if known:
+        _delete(socket, is_refused)
 
 
 class _Range(NamedTuple):

@@ -14,6 +14,7 @@ from ipaddress import IPv6Network
 from typing import TypeVar
 
 from weft import names
+from weft.engine.needs import Flow
 from weft.errors import WeftError
 from weft.kernel import addresses, announce, borrowed, flows, links, nfnetlink, proxies, sysctl
 from weft.kernel.branches import check_link, children, sweep_children
@@ -156,6 +157,9 @@ class LinuxKernel:
 
     def distrust_flows(self, subnets: Collection[IPNetwork], kept_in: Collection[IPNetwork]) -> None:
         flows.distrust(self._nf, subnets, kept_in)
+
+    def cut_flows(self, sources: Collection[IPAddress], allowed: Callable[[Flow], bool]) -> None:
+        flows.cut(self._nf, sources, allowed)
 
     def announce(self, netns: str, ifname: str, mac: str, addresses: Sequence[IPAddress]) -> None:
         descriptor = open_namespace(netns)

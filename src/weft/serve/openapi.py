@@ -17,6 +17,7 @@ _QUERY: dict[str, dict[str, Any]] = {
     "follow": {"type": "boolean"},
     "since": {"type": "number", "description": "seconds since the epoch"},
     "until": {"type": "number", "description": "seconds since the epoch"},
+    "container": {"type": "string", "description": "one of the network's containers: what holds for it alone"},
     "from": {"type": "string", "description": "a container, or the word host or outside"},
     "to": {"type": "string", "description": "a name or address, with or without a port: db, db:5432, [fd00::2]:53/udp"},
 }

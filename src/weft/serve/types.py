@@ -55,6 +55,30 @@ class NetworkCreate(Request, frozen=True):
     """Every container on the network has them."""
 
 
+class PolicyRuleCreate(Request, frozen=True):
+    verdict: Literal["allow", "deny"]
+    to: str
+    """Such as 10.1.0.0/16, 10.1.0.0/16:443/tcp, [fd00::/8]:53-60/udp or any:53; * for all ports of a protocol."""
+
+
+class PolicyReplace(Request, frozen=True):
+    rules: list[PolicyRuleCreate] = []
+    default: Literal["allow", "deny"] | None = None
+    """Where no rule matches. Absent: allow; for a container's own, whatever its network says."""
+    container: str | None = None
+    """Its own rules, which come before the network's. Absent: the network's."""
+
+
+class PolicyChange(Request, frozen=True):
+    add: list[PolicyRuleCreate] = []
+    """A rule for a destination that has one already takes its place."""
+    remove: list[str] = []
+    """Destinations, as in `to`."""
+    default: Literal["allow", "deny"] | None = None
+    """Absent: stays as it is."""
+    container: str | None = None
+
+
 class EndpointCreate(Request, frozen=True):
     network: str
     """Name, id, or unambiguous beginning of an id."""
@@ -228,6 +252,18 @@ class Network(Answer, frozen=True):
 
 class NetworkDetail(Network, frozen=True):
     endpoints: list[Member]
+
+
+class PolicyRule(Answer, frozen=True):
+    verdict: Literal["allow", "deny"]
+    to: str
+
+
+class Policy(Answer, frozen=True):
+    default: Literal["allow", "deny"] | None
+    """Null: allow; for a container's own, whatever its network says."""
+    rules: list[PolicyRule]
+    """The most specific of those that match decides."""
 
 
 class Pruned(Answer, frozen=True):

@@ -14,6 +14,8 @@ from weft.model import (
     IPAddress,
     Network,
     Origin,
+    Policy,
+    PolicyRule,
     Pool,
     PortBinding,
     Process,
@@ -42,6 +44,7 @@ def write_network(network: Network) -> bytes:
             "borrowed": _write_borrowed(network.borrowed),
             "routes": [[str(route.destination), str(route.gateway)] for route in network.routes],
             "shown_options": network.shown_options,
+            "policy": _write_policy(network.policy),
         }
     )
 
@@ -54,6 +57,7 @@ def read_network(data: bytes) -> Network:
         for destination, gateway in raw.get("routes", ())
     )
     raw["borrowed"] = _read_borrowed(raw.get("borrowed"))
+    raw["policy"] = _read_policy(raw.get("policy"))
     return Network(**raw)
 
 
@@ -113,6 +117,7 @@ def write_endpoint(endpoint: Endpoint) -> bytes:
             "sysctls": endpoint.sysctls,
             "gw_priority": endpoint.gw_priority,
             "options": endpoint.options,
+            "policy": _write_policy(endpoint.policy),
         }
     )
 
@@ -126,7 +131,32 @@ def read_endpoint(data: bytes) -> Endpoint:
     raw["links"] = tuple((alias, sandbox) for alias, sandbox in raw.get("links", ()))
     raw["link_local"] = tuple(ip_interface(text) for text in raw.get("link_local", ()))
     raw["sysctls"] = tuple((key, value) for key, value in raw.get("sysctls", ()))
+    raw["policy"] = _read_policy(raw.get("policy"))
     return Endpoint(**raw)
+
+
+def _write_policy(policy: Policy | None) -> dict[str, object] | None:
+    if policy is None:
+        return None
+    return {
+        "default": policy.default,
+        "rules": [[rule.verdict, str(rule.destination), rule.proto, rule.ports] for rule in policy.rules],
+    }
+
+
+def _read_policy(raw: dict[str, Any] | None) -> Policy | None:
+    if raw is None:
+        return None
+    rules = (
+        PolicyRule(
+            verdict=verdict,
+            destination=ip_network(destination),
+            proto=Proto(proto) if proto else None,
+            ports=tuple(ports) if ports else None,
+        )
+        for verdict, destination, proto, ports in raw["rules"]
+    )
+    return Policy(default=raw["default"], rules=tuple(rules))
 
 
 def write_sandbox(sandbox: Sandbox) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weft.doors.cli import policy
 from weft.doors.cli.flags import Command, Flag, Options, each
 from weft.doors.cli.limit import COMMAND as LIMIT
 from weft.doors.cli.options import put_driver_option, read_attachment, read_pairs, read_pools, read_route
@@ -269,4 +270,5 @@ NETWORK may say the same as the flags: front:ip=10.7.0.9,alias=db,bandwidth-in=1
         flags=(Flag("-f --force", "", "Succeed if there is nothing to disconnect"),),
         examples=(("leave", "weft network disconnect front db"),),
     ),
+    policy.COMMAND,
 )

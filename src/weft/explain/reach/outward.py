@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from weft.explain.health.facts import HostFacts
-from weft.explain.reach import direct, steps, wires
+from weft.explain.reach import direct, policy, steps, wires
 from weft.explain.reach.facts import ReachFacts, Step
 from weft.model import Endpoint, IPAddress
 from weft.plan import HOST, NftElement, Route
@@ -28,6 +28,7 @@ def to_outside(facts: ReachFacts) -> Iterator[Step]:
         if steps.on_wire(network, facts):
             yield from wires.to_outside(endpoint, network, facts.asked.address, facts)
             return
+        yield from policy.asked(endpoint, network, facts)
         yield steps.forwards(version, facts)
         plan = facts.network_plans[network.id]
         if not direct.host_is_on(network, version, facts):

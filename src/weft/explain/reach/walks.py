@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from weft.explain.reach import direct, steps, wires
+from weft.explain.reach import direct, policy, steps, wires
 from weft.explain.reach.facts import Party, Reach, ReachFacts, Step, reach
 from weft.explain.reach.outward import gateway_endpoint, to_outside
 from weft.model import Endpoint, IPAddress, Network, PortBinding
@@ -48,6 +48,9 @@ def _between_containers(facts: ReachFacts) -> Iterator[Step]:
             yield _strangers(facts)
             return
         yield steps.default_route(source, entrance[2].version, facts)
+        leaving = gateway_endpoint(facts, entrance[2].version)
+        if leaving is not None:
+            yield from policy.asked(leaving, facts.networks[leaving.network], facts)
         yield from direct.enters(*entrance, facts)
         yield from _arrived(facts, (entrance[2],))
         return
@@ -165,6 +168,8 @@ def _to_host(facts: ReachFacts) -> Iterator[Step]:
         yield steps.interface(source, endpoint, network, facts)
         if steps.on_wire(network, facts):
             yield wires.to_host(endpoint, network, facts)
+        else:
+            yield from policy.asked(endpoint, network, facts)
     port = facts.asked.port
     for publisher in facts.publishers:
         binding = next((b for b in _bindings(publisher) if _meets(b, facts)), None)
