@@ -92,7 +92,13 @@ def test_each_direction_has_its_own_rate(weftd: Weftd, client: Client, kind: tup
 @pytest.mark.parametrize(("rate", "bits"), [("5mbit", 5 * MBIT), ("1gbit", 1000 * MBIT)])
 def test_slow_and_fast_rates_are_held_as_well(weftd: Weftd, client: Client, rate: str, bits: float) -> None:
     limited(client, bandwidth_in=rate, bandwidth_out=rate)
+    client.containers.create(name="free", networks=["front"])
     with serving(weftd, "web"), serving(weftd, "far"):
+        unlimited = measured(weftd, "free", "far")
+        if unlimited < 1.3 * bits:
+            pytest.skip(
+                f"this machine passes {unlimited / MBIT:.0f} mbit between containers: too few to limit to {rate}"
+            )
         assert measured(weftd, "far", "web") == pytest.approx(bits, rel=0.1)
         assert measured(weftd, "web", "far") == pytest.approx(bits, rel=0.1)
 
@@ -112,7 +118,7 @@ def test_neighbours_are_not_slowed_down(weftd: Weftd, client: Client) -> None:
             load.wait()
         assert load.returncode != 0, "it was at it all the time"
     with serving(weftd, "far"):
-        assert measured(weftd, "free", "far") > 500 * MBIT
+        assert measured(weftd, "free", "far") > 100 * MBIT
 
 
 def test_who_waits_does_not_wait_long(weftd: Weftd, client: Client) -> None:
@@ -160,10 +166,11 @@ def test_doctor_and_explain_name_what_was_changed(weftd: Weftd, client: Client) 
     web = limited(client, bandwidth_in="20mbit", bandwidth_out="10mbit")
     outer = veth(web.endpoints[0].id)
     shown = weftd.cli("explain", "web").stdout
-    assert f"receives at most 20 Mbit/s, 25,000 bytes at once (on {outer})" in shown
-    assert "sends at most 10 Mbit/s, 16,384 bytes at once (on eth0)" in shown
+    assert f"a limit of 20 Mbit/s to what it receives, 25,000 bytes at once (on {outer})" in shown
+    assert "a limit of 10 Mbit/s to what it sends, 16,384 bytes at once (on eth0)" in shown
     weftd.host.run(f"tc qdisc change dev {outer} root tbf rate 30mbit burst 25000b limit 150000b")
     assert "30000000 bit/s" in weftd.cli("explain", "web", check=False).stdout
+    assert "container web lacks a limit of 20 Mbit/s" in " ".join(weftd.cli("doctor", check=False).stdout.split())
     weftd.restart()
     eventually(lambda: "rate 20Mbit" in roots(weftd, "web")[0])
     assert_consistent(weftd)

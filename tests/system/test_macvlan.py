@@ -472,3 +472,10 @@ def test_the_ways_of_packets_are_explained(lan: Lan, weftd: Weftd) -> None:
     assert "All" in weftd.cli("explain", "web").stdout
     assert "web at 192.168.50.200" in weftd.cli("explain", "network", "lan", check=False).stdout or web
     assert weftd.cli("stats", "--no-stream", "web", check=False).stdout
+
+
+def test_a_policy_that_no_rule_of_weft_could_enforce_is_refused(weftd: Weftd) -> None:
+    make(weftd)
+    refused = weftd.cli("network", "policy", "lan", "--deny", "192.0.2.0/24", check=False)
+    assert refused.returncode == 1
+    assert "'lan'" in refused.stderr

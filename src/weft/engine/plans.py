@@ -10,9 +10,10 @@ from weft.drivers.driver import Publishing, WayOut
 from weft.engine.needs import Holder, View
 from weft.engine.routes import routes
 from weft.firewall.elements import port_elements, routed_port_elements
+from weft.firewall.guard import sender_elements
 from weft.firewall.policy import endpoint_policy_elements, network_policy_elements
 from weft.model import Endpoint, IPAddress, Network, Origin, Sandbox
-from weft.names import NAMESERVER_PORT, short
+from weft.names import NAMESERVER_PORT, short, veth
 from weft.plan import (
     Address,
     Child,
@@ -88,6 +89,7 @@ def sandbox_plan(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Netw
     ipv6 = any(endpoint.ipv6 for endpoint in endpoints)
     items.append(SandboxTable(sandbox.key, NAMESERVER_PORT, ipv6))
     items.extend(_own_policies(endpoints, networks))
+    items.extend(_leaving_by_the_way_out(endpoints, networks))
     items.extend(_published(sandbox, endpoints, networks))
     return tuple(sorted(items, key=_rank))
 
@@ -108,7 +110,12 @@ def sandbox_elements(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: 
         )
         if isinstance(item, NftElement)
     )
-    return (*of_endpoints, *_own_policies(endpoints, networks), *_published(sandbox, endpoints, networks))
+    return (
+        *of_endpoints,
+        *_own_policies(endpoints, networks),
+        *_leaving_by_the_way_out(endpoints, networks),
+        *_published(sandbox, endpoints, networks),
+    )
 
 
 def _own_policies(endpoints: Sequence[Endpoint], networks: Networks) -> Iterator[NftElement]:
@@ -117,6 +124,17 @@ def _own_policies(endpoints: Sequence[Endpoint], networks: Networks) -> Iterator
         bridge = driver_named(network.driver).link(network)
         if endpoint.policy is not None and bridge is not None:
             yield from endpoint_policy_elements(network, endpoint, bridge)
+
+
+def _leaving_by_the_way_out(endpoints: Sequence[Endpoint], networks: Networks) -> Iterator[NftElement]:
+    """Whoever asks a container at its address on one network is answered from there, but by the default route."""
+    for version in (4, 6) if len(endpoints) > 1 else ():
+        found = gateway(endpoints, networks, version)
+        if found is None or not driver_named(networks[found[0].network].driver).guards(networks[found[0].network]):
+            continue
+        others = [endpoint for endpoint in endpoints if endpoint is not found[0]]
+        addresses = [own for endpoint in others if (own := endpoint.address(version)) is not None]
+        yield from sender_elements(veth(found[0].id), found[0].mac, addresses)
 
 
 def _published(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Networks) -> tuple[NftElement, ...]:

@@ -147,8 +147,8 @@ def _shaper(item: Shaper) -> tuple[str, str]:
     """On the host's end what leaves is what the container receives."""
     does = "receives" if item.netns == HOST else "sends"
     wait = item.queue * 8000 / item.rate
-    return f"{does} at most {_rate(item.rate)}, {item.burst:,} bytes at once (on {item.link})", (
-        f"A limit on its bandwidth: what comes faster waits its turn, up to {wait:.0f} ms, and is dropped beyond that."
+    return f"a limit of {_rate(item.rate)} to what it {does}, {item.burst:,} bytes at once (on {item.link})", (
+        f"What comes faster waits its turn, up to {wait:.0f} ms, and is dropped beyond that."
     )
 
 
