@@ -181,10 +181,10 @@ def test_a_network_of_several_subnets(world: World, client: str):
     more = "--gateway 10.8.0.254 --gateway fd08::1 --ip-range 10.8.0.128/25 --aux-address nas=10.8.0.200"
     world.docker("network", "create", *subnets.split(), *more.split(), "blue", client=client)
     config = sorted(world.inspect("blue", client)["IPAM"]["Config"], key=lambda pool: pool["Subnet"])
-    assert [(pool["Subnet"], pool["Gateway"]) for pool in config] == [
-        ("10.7.0.0/24", "10.7.0.1"),
+    assert [(pool["Subnet"], pool.get("Gateway")) for pool in config] == [
+        ("10.7.0.0/24", None),  # nobody asked for one
         ("10.8.0.0/24", "10.8.0.254"),
-        ("fd07::/64", "fd07::1"),
+        ("fd07::/64", None),
         ("fd08::/64", "fd08::1"),
     ]
     assert config[1] == {

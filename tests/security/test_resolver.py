@@ -45,6 +45,7 @@ def inside(deed: Callable[[], object], *, resolv_conf: str = "") -> int:
         status = 255
         try:
             privileges.drop()
+            sandbox.MEMORY = 1 << 40  # this is a copy of pytest, which is large by the end of a run
             assert sandbox.close(path, own_log=True).open == ()
             status = 0
             deed()

@@ -352,7 +352,7 @@ class Controller:
             lambda: self._forget_policies([endpoint]),
             lambda: parts.kernel.remove(superseded(old, new)),
             lambda: self._release_ports(sandbox) if let_go else None,
-            lambda: self._farewells.put_off(sandbox, [endpoint], records.networks, ends=False),
+            lambda: self._farewells.put_off(sandbox, [endpoint], {network.id: network}, ends=False),
         )
 
     # Shared steps
