@@ -129,9 +129,12 @@ def serving(directory: Path, files: Path | None = None, *, quick: bool = False) 
     thread = threading.Thread(target=lambda: uvloop.run(serve()) if quick else asyncio.run(serve()))
     thread.start()
     assert ready.wait(10)
-    yield place
-    place.stop()
-    thread.join(20)
+    try:
+        yield place
+    finally:
+        if not place.stopped.is_set():
+            place.stop()
+        thread.join(20)
     assert not thread.is_alive()
 
 

@@ -198,10 +198,13 @@ def test_an_answer_arrives_though_more_has_been_sent_than_is_read(place: Place):
 def test_a_client_that_does_not_close_is_waited_for_a_while(
     tmp_path: Path, certificates: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(tls, "LINGER_SECONDS", 0.5)
+    monkeypatch.setattr(tls, "LINGER_SECONDS", 2)
     with serving(tmp_path, certificates, quick=True) as place:
         with place.ask("/plain", b"hi", fields="Connection: close\r\n") as line:
+            assert isinstance(line, TlsClient)
             assert everything(line).endswith(b"hi")
+            line.settimeout(1)
+            assert line.beneath.recv(1) == b""
             line.sendall(b"more")
             time.sleep(0.1)
             line.sendall(b"and more")

@@ -34,7 +34,10 @@ KEEPALIVE = {
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): 15,
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT): 4,
 }
-"""Of TCP connections, which inherit it: who has gone without a word is missed within 75 seconds."""
+"""Of TCP connections, which inherit it: a silent host is missed within 75 seconds, unless something is under way to it.
+
+TCP_USER_TIMEOUT would do for that, but ends the connections of those who merely read slowly, too.
+"""
 HEAD_PATIENCE = 30.0
 """Seconds until a request whose head has begun but does not end is given up."""
 
