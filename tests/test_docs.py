@@ -21,3 +21,13 @@ def test_links_lead_somewhere(page: Path):
 def test_every_page_is_found_from_the_readme():
     readme = (ROOT / "README.md").read_text()
     assert [page.name for page in ROOT.glob("docs/*.md") if f"(docs/{page.name})" not in readme] == []
+
+
+def test_what_the_page_on_security_names_as_proof_is_there():
+    page = (ROOT / "docs/security.md").read_text()
+    named = re.findall(r"`((?:tests/)?[a-z_/]*test_[a-z_]+\.py)(?:::(test_[a-z0-9_]+))?`", page)
+    assert len(named) > 20
+    for file, test in named:
+        path = ROOT / (file if file.startswith("tests/") else f"tests/system/{file}")
+        assert path.exists(), file
+        assert not test or f"def {test}(" in path.read_text(), f"{file}::{test}"
