@@ -118,7 +118,7 @@ class BridgeDriver:
             isolated=not options.icc,
         )
         addresses = (*endpoint.addresses, *endpoint.link_local)
-        if options.anti_spoof:
+        if options.anti_spoof and not _is_router(network, endpoint):
             may_send = sender_elements(pair.name, endpoint.mac, addresses)
         else:
             may_send = unguarded_elements(pair.name)
@@ -130,6 +130,12 @@ class BridgeDriver:
         )
         inside = (Address(sandbox.key, endpoint.ifname, address) for address in addresses)
         return (*may_send, pair, *limits, *inside, *wires.answers(options.wire, endpoint))
+
+
+def _is_router(network: Network, endpoint: Endpoint) -> bool:
+    """Whether the network says that it passes on what others send."""
+    own = [interface.ip for interface in endpoint.addresses]
+    return any(route.gateway in own for route in network.routes)
 
 
 def bridge_mac(network: Network) -> str:

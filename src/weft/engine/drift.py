@@ -77,7 +77,7 @@ class Drift:
         for ident, network in list(self._records.networks.items()):
             leaning, driver = any(link in changed for link in _leans_on(network)), driver_named(network.driver)
             if leaning or any(link in changed for link in (driver.link(network), *driver.links(network))):
-                found.append((ident, leaning))
+                found.append((ident, leaning or claim_on_parent(network) is not None))
         return found
 
     def _sandboxes_of(self, links: Iterable[str]) -> set[str]:

@@ -132,9 +132,15 @@ def _leaving_by_the_way_out(endpoints: Sequence[Endpoint], networks: Networks) -
         found = gateway(endpoints, networks, version)
         if found is None or not driver_named(networks[found[0].network].driver).guards(networks[found[0].network]):
             continue
-        others = [endpoint for endpoint in endpoints if endpoint is not found[0]]
+        others = [e for e in endpoints if e is not found[0] and _is_reached_directly(networks[e.network], version)]
         addresses = [own for endpoint in others if (own := endpoint.address(version)) is not None]
         yield from sender_elements(veth(found[0].id), found[0].mac, addresses)
+
+
+def _is_reached_directly(network: Network, version: int) -> bool:
+    """Whether anybody beyond the network may ask a container at its own address."""
+    ways = ("routed", "open", f"trusted{version}")
+    return any(isinstance(item, NftElement) and item.name in ways for item in network_plan(network))
 
 
 def _published(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Networks) -> tuple[NftElement, ...]:
