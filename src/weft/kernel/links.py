@@ -267,10 +267,17 @@ class Link:
 
 
 def is_marked(link: Link) -> bool:
-    """Whether a link of the host bears weft's mark: the group, and a name or, a bridge, a MAC that only weft gives."""
+    """Whether a link of the host bears weft's mark: the group, and a name or, a bridge, a MAC that only weft gives.
+
+    A VLAN sub-interface has the name that its parent and tag give it.
+    """
     if link.group != LINK_GROUP:
         return False
-    return names.is_ours(link.name) or (link.kind == "bridge" and link.mac.startswith(names.BRIDGE_MAC))
+    return (
+        link.kind == "vlan"
+        or names.is_ours(link.name)
+        or (link.kind == "bridge" and link.mac.startswith(names.BRIDGE_MAC))
+    )
 
 
 def parse(message: Message) -> Link:
