@@ -12,6 +12,7 @@ from weft import names
 from weft.drivers import bandwidth, wires
 from weft.drivers.bandwidth import NO_LIMITS, Bandwidth
 from weft.drivers.driver import Advertise
+from weft.drivers.spellings import by_own_names
 from weft.drivers.wires import NO_WIRE, Wire
 from weft.errors import Invalid
 from weft.fields import read_address, read_bool, read_choice, read_int
@@ -110,7 +111,7 @@ _NONE = Options()
 @functools.lru_cache(maxsize=256)
 def _read(raw: frozenset[tuple[str, str]]) -> Options:
     # Asked with every join, and answered the same for each on a network.
-    given = _by_name(dict(raw))
+    given = by_own_names("bridge", SPELLINGS, dict(sorted(raw)))
 
     def read(name: str, reader: Callable[[str, str], T], *, default: T) -> T:
         return reader(f"option {name}", given[name]) if name in given else default
@@ -131,18 +132,6 @@ def _read(raw: frozenset[tuple[str, str]]) -> Options:
         wire=wires.read_wire(given),
         bandwidth=bandwidth.read_bandwidth(given),
     )
-
-
-def _by_name(raw: Mapping[str, str]) -> dict[str, str]:
-    given: dict[str, str] = {}
-    for key in sorted(raw):
-        known = SPELLINGS.get(key)
-        if known is None:
-            raise Invalid(f"unknown option {key!r} for driver bridge; it knows {', '.join(sorted(_DOCKERS))}")
-        if known in given:
-            raise Invalid(f"option {key!r} says again what another spelling of {known!r} said")
-        given[known] = raw[key]
-    return given
 
 
 def _read_family(version: int, read: Callable[..., object]) -> FamilyOptions:

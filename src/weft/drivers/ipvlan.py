@@ -18,10 +18,10 @@ from weft.drivers.parents import (
     limits,
     parent_links,
     read_mtu,
-    read_options,
     read_uplink,
     refuse_way_out,
 )
+from weft.drivers.spellings import by_own_names
 from weft.errors import Invalid
 from weft.fields import read_choice
 from weft.model import Endpoint, Network, Sandbox
@@ -123,7 +123,7 @@ class IpvlanDriver:
 
 def read(raw: Mapping[str, str]) -> Options:
     """Raises Invalid."""
-    known = read_options(IpvlanDriver.name, _SPELLINGS, raw)
+    known = by_own_names(IpvlanDriver.name, _SPELLINGS, raw)
     return Options(
         read_uplink(known),
         read_choice("option mode", known.get("mode", "l2"), MODES),

@@ -19,10 +19,10 @@ from weft.drivers.parents import (
     limits,
     parent_links,
     read_mtu,
-    read_options,
     read_uplink,
     refuse_way_out,
 )
+from weft.drivers.spellings import by_own_names
 from weft.errors import Invalid
 from weft.fields import read_address, read_bool, read_choice
 from weft.ipam.leases import Leases
@@ -139,7 +139,7 @@ class MacvlanDriver:
 
 def read(raw: Mapping[str, str]) -> Options:
     """Raises Invalid."""
-    known = read_options(MacvlanDriver.name, _SPELLINGS, raw)
+    known = by_own_names(MacvlanDriver.name, _SPELLINGS, raw)
     mode = read_choice("option mode", known.get("mode", "bridge"), MODES)
     access, addresses = _read_access(known.get(HOST_ACCESS, "false"))
     if access and mode != "bridge":

@@ -71,20 +71,6 @@ class OnParent(Protocol):
         """The network with what the driver decides for it. Raises Invalid or Conflict (an address of the host's)."""
 
 
-def read_options(driver: str, spellings: Mapping[str, str], raw: Mapping[str, str]) -> dict[str, str]:
-    """By the driver's own names. Raises Invalid, naming the option and, if it is unknown, those there are."""
-    read: dict[str, str] = {}
-    for key, value in raw.items():
-        known = spellings.get(key)
-        if known is None:
-            short = ", ".join(sorted(set(spellings.values())))
-            raise Invalid(f"unknown option {key!r} for driver {driver}; it knows {short}")
-        if known in read:
-            raise Invalid(f"option {key!r} says again what another spelling of {known!r} said")
-        read[known] = value
-    return read
-
-
 def read_uplink(read: Mapping[str, str]) -> Uplink:
     parent, vlan = read.get("parent", ""), read.get("vlan", "")
     if not parent:
