@@ -8,15 +8,13 @@ deleted bridge takes its address, its routes and the carrier of every port along
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 
 from weft import names
-from weft.drivers import claim_on_parent, driver_named
-from weft.drivers.driver import Leaning
+from weft.drivers import claim_on_parent, driver_named, leans_on
 from weft.engine.converge import Converge
 from weft.engine.parts import Parts
 from weft.errors import NotFound
-from weft.model import Network
 
 GATHER_SECONDS = 0.03
 _AT_A_TIME = 16
@@ -73,9 +71,11 @@ class Drift:
 
     def _networks_of(self, changed: Collection[str]) -> list[tuple[str, bool]]:
         """The networks that links of the host belong to, and whether it is one that weft only leans on."""
-        found = []
+        found: list[tuple[str, bool]] = []
+        if all(link.startswith("wv-") for link in changed):
+            return found  # as with every join: to ask all networks would cost the more, the more there are
         for ident, network in list(self._records.networks.items()):
-            leaning, driver = any(link in changed for link in _leans_on(network)), driver_named(network.driver)
+            leaning, driver = any(link in changed for link in leans_on(network)), driver_named(network.driver)
             if leaning or any(link in changed for link in (driver.link(network), *driver.links(network))):
                 found.append((ident, leaning or claim_on_parent(network) is not None))
         return found
@@ -93,11 +93,3 @@ class Drift:
                 self._learn(self._to_learn.popleft())
         found = {self._namespaces.get(number, "") for number in numbers}
         return {sandbox_id for sandbox_id in found if sandbox_id in self._records.sandboxes}
-
-
-def _leans_on(network: Network) -> Sequence[str]:
-    """The links of the host that a network cannot do without, and that are no work of weft's."""
-    driver, claim = driver_named(network.driver), claim_on_parent(network)
-    if claim is not None:
-        return (claim.parent,)
-    return driver.leans_on(network) if isinstance(driver, Leaning) else ()

@@ -140,7 +140,8 @@ def _leaving_by_the_way_out(endpoints: Sequence[Endpoint], networks: Networks) -
 def _is_reached_directly(network: Network, version: int) -> bool:
     """Whether anybody beyond the network may ask a container at its own address."""
     ways = ("routed", "open", f"trusted{version}")
-    return any(isinstance(item, NftElement) and item.name in ways for item in network_plan(network))
+    plan = driver_named(network.driver).network(network)
+    return any(isinstance(item, NftElement) and item.name in ways for item in plan)
 
 
 def _published(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Networks) -> tuple[NftElement, ...]:

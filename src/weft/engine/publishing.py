@@ -18,7 +18,7 @@ from weft.engine.parts import Parts
 from weft.engine.specs import PortChoice, PortSpec
 from weft.engine.through import go_through
 from weft.errors import Conflict, NotFound
-from weft.model import PortBinding, Sandbox
+from weft.model import PortBinding, Proto, Sandbox
 from weft.plan import Plan, superseded
 
 _log = logging.getLogger("weft.engine")
@@ -66,7 +66,10 @@ class Publishing:
         parts, records = self.parts, self.parts.records
         sandbox = self._living(ref)
         gone = sandbox.ports if choices is None else _chosen(sandbox, choices)
-        after = replace(sandbox, ports=tuple(port for port in sandbox.ports if port not in gone))
+        left = dict.fromkeys(sandbox.ports)
+        for port in gone:
+            del left[port]
+        after = replace(sandbox, ports=tuple(left))
         leaving = superseded(self._elements(sandbox), self._elements(after))
         parts.store.put(sandbox=after)
         records.put_sandbox(after)
@@ -110,8 +113,12 @@ class Publishing:
 
 def _chosen(sandbox: Sandbox, choices: Sequence[PortChoice]) -> tuple[PortBinding, ...]:
     found: dict[PortBinding, None] = {}
+    behind: dict[tuple[Proto, int], list[PortBinding]] = {}
+    for port in sandbox.ports:  # both may be thousands
+        behind.setdefault((port.proto, port.container_port), []).append(port)
     for choice in choices:
-        matching = [port for port in sandbox.ports if choice.matches(port)]
+        candidates = behind.get((choice.proto, choice.container_port), ())
+        matching = [port for port in candidates if choice.matches(port)]
         if not matching:
             there = ", ".join(map(_shown, sandbox.ports[:5])) + (", …" if len(sandbox.ports) > 5 else "")
             known = f"it publishes {there}" if there else "it publishes none"

@@ -74,11 +74,7 @@ def owner_of(sandbox: Sandbox, records: Records) -> Sandbox:
 
 def sharers_of(sandbox: Sandbox, records: Records) -> list[Sandbox]:
     """Those that live on a container's network besides itself, in the order of their names."""
-    found = [
-        other
-        for other in records.sandboxes.values()
-        if other.origin is Origin.SHARED and other.source == sandbox.id and other.exit is None
-    ]
+    found = [other for other in records.sharers_of(sandbox.id) if other.exit is None]
     return sorted(found, key=lambda other: other.name)
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 from weft.engine import plans
 from weft.errors import Conflict, NotFound
 from weft.ipam.leases import Leases
-from weft.model import Endpoint, IPAddress, IPInterface, IPNetwork, Network, PortBinding, Proto, Sandbox
+from weft.model import Endpoint, IPAddress, IPInterface, IPNetwork, Network, Origin, PortBinding, Proto, Sandbox
 from weft.names import SHORT
 
 _Named = TypeVar("_Named", Network, Sandbox)
@@ -29,6 +29,7 @@ class Records:
         """The sandboxes for which published ports are reserved on the host: all but those on routed networks alone."""
         self._network_names: dict[str, str] = {}
         self._sandbox_names: dict[str, str] = {}
+        self._sharers: dict[str, dict[str, None]] = {}
         self._of_sandbox: dict[str, dict[str, Endpoint]] = {}
         self._of_network: dict[str, dict[str, Endpoint]] = {}
         self._leases: dict[str, tuple[Leases, ...]] = {}
@@ -87,6 +88,8 @@ class Records:
         self.sandboxes[sandbox.id] = sandbox
         self._sandbox_names[sandbox.name] = sandbox.id
         self._of_sandbox.setdefault(sandbox.id, {})
+        if sandbox.origin is Origin.SHARED:
+            self._sharers.setdefault(sandbox.source, {})[sandbox.id] = None
         if sandbox.exit is None:
             for binding in sandbox.ports:
                 self._ports.setdefault((binding.proto, binding.host_port), {})[binding, sandbox.id] = None
@@ -95,6 +98,11 @@ class Records:
         self.sandboxes.pop(sandbox.id, None)
         self._sandbox_names.pop(sandbox.name, None)
         self._of_sandbox.pop(sandbox.id, None)
+        if sandbox.origin is Origin.SHARED:
+            sharers = self._sharers.get(sandbox.source, {})
+            sharers.pop(sandbox.id, None)
+            if not sharers:
+                self._sharers.pop(sandbox.source, None)
         self._forget_ports(sandbox)
 
     def _forget_ports(self, sandbox: Sandbox) -> None:
@@ -104,6 +112,10 @@ class Records:
     def sandbox(self, ref: str) -> Sandbox:
         """By name, id, or unambiguous beginning of an id. Raises NotFound or Conflict (ambiguous)."""
         return _find("container", ref, self.sandboxes, self._sandbox_names)
+
+    def sharers_of(self, sandbox_id: str) -> list[Sandbox]:
+        """Those that use a sandbox's namespace, or did while they lived."""
+        return [self.sandboxes[ident] for ident in self._sharers.get(sandbox_id, ())]
 
     def has_sandbox(self, name: str) -> bool:
         return name in self._sandbox_names

@@ -324,6 +324,8 @@ def _refused(item: Vlan | Dummy | Child, failure: Failure) -> Exception:
     what = f"make {item.kind} {item.name} on {item.parent} {place}" if isinstance(item, Child) else f"make {item.name}"
     above = "" if isinstance(item, Dummy) else item.parent
     match failure.errno:
+        case errno.EEXIST if isinstance(item, Vlan):
+            return Conflict(f"cannot {what}: another link has that name, or is that VLAN already")
         case errno.ENETDOWN:
             return Conflict(f"cannot {what}: {above} is down; `ip link set {above} up`")
         case errno.EADDRINUSE if isinstance(item, Child) and item.mac:
