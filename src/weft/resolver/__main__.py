@@ -56,8 +56,12 @@ def _lock(path: str) -> int | None:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return None
-    with open(path, "w", encoding="ascii") as file:
-        file.write(f"{os.getpid()}\n")
+    # In place, and never empty: whoever looks meanwhile finds a number.
+    writing = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.ftruncate(writing, os.write(writing, b"%d\n" % os.getpid()))
+    finally:
+        os.close(writing)
     return fd
 
 
