@@ -31,7 +31,7 @@ from weft.kernel import links, qdiscs
 from weft.kernel.linux import LinuxKernel
 from weft.kernel.netlink import Netlink
 from weft.model import PortBinding, Proto, Sandbox
-from weft.plan import HOST, Shaper
+from weft.plan import HOST, Detour, Shaper
 from weft.store.sqlite import SqliteStore
 
 PATIENCE = 1.0
@@ -200,7 +200,8 @@ class _Audit:
         for sandbox in self._live:
             with network(sandbox.key):
                 inner = {name for _, name in socket.if_nameindex()}
-            for name in inner - {"lo"} - {e.ifname for e in self._records.endpoints_of(sandbox.id)}:
+            beside = {item.through for item in self._plan(sandbox) if isinstance(item, Detour)}
+            for name in inner - {"lo"} - beside - {e.ifname for e in self._records.endpoints_of(sandbox.id)}:
                 yield f"container {sandbox.name} has a link {name} that no record asks for"
 
     def limits(self) -> Iterator[str]:

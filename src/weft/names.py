@@ -66,6 +66,15 @@ def shim(network_id: str) -> str:
     return f"ws-{network_id[:SHORT]}"
 
 
+def detour(endpoint_id: str) -> str:
+    """The link inside a container through which passes what arrives by another, where that is limited."""
+    return f"wi-{endpoint_id[:SHORT]}"
+
+
+def is_detour(link: str) -> bool:
+    return link.startswith("wi-")
+
+
 def is_ours(link: str) -> bool:
     """Whether a link's name is of a form that only weft gives (the group must say so too)."""
     return link.startswith(("wb-", "wv-", "wl-", "wd-", "ws-"))

@@ -225,6 +225,27 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True)
+class Detour:
+    """What arrives by a link inside `netns` is led `through` another first: an ifb born there, marked, up."""
+
+    netns: str
+    link: str
+    through: str
+
+    def describe(self) -> tuple[str, ...]:
+        return (
+            _in(self.netns, f"ip link add {self.through} group {CHILD_GROUP} type ifb"),
+            _in(self.netns, f"ip link set {self.through} addrgenmode none up"),
+            _in(self.netns, f"tc qdisc add dev {self.link} ingress"),
+            _in(
+                self.netns,
+                f"tc filter add dev {self.link} ingress protocol all pref 1 u32 match u32 0 0 "
+                f"action mirred egress redirect dev {self.through}",
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Shaper:
     """What leaves by a link is held to a rate: a token bucket of `burst`, and a queue in front of it."""
 
@@ -362,6 +383,7 @@ Item = (
     | Vlan
     | Dummy
     | Child
+    | Detour
     | Shaper
     | Address
     | Route
@@ -398,8 +420,8 @@ def identity(item: Item) -> tuple[object, ...]:
             | Uplink(link=name)
         ):
             return (type(item), name)
-        case Shaper(netns=netns, link=link):
-            return (Shaper, netns, link)
+        case Shaper(netns=netns, link=link) | Detour(netns=netns, link=link):
+            return (type(item), netns, link)
         case Sysctl(netns=netns, key=switch):
             return (Sysctl, netns, switch)
         case _:

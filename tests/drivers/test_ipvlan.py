@@ -50,7 +50,8 @@ def test_options_in_dockers_words_and_ours(raw: dict[str, str], wanted: Options)
         ({"flag": "passthru"}, "none of bridge, private, vepa"),
         (
             {"host-access": "true"},
-            "unknown option 'host-access' for driver ipvlan; it knows flag, mode, mtu, parent, vlan",
+            "unknown option 'host-access' for driver ipvlan; it knows bandwidth-in, bandwidth-in-burst, bandwidth-out, "
+            "bandwidth-out-burst, flag, mode, mtu, parent, vlan",
         ),
         ({"parent": "lo"}, "lo leads nowhere"),
     ],
@@ -118,3 +119,18 @@ def test_what_does_not_share_a_parent(claim: Claim, there: Claim, words: str):
 @pytest.mark.parametrize(("claim", "there"), [(MACVLAN, MACVLAN), (L2, L2), (L3, L3)])
 def test_what_shares_a_parent(claim: Claim, there: Claim):
     refuse_shared_parent(NETWORK, claim, [(NETWORK, there)])
+
+
+@pytest.mark.parametrize("mode", ["l2", "l3"])
+def test_what_a_container_receives_can_be_held_to_a_rate(mode: str):
+    network = replace(NETWORK, options={**NETWORK.options, "mode": mode})
+    DRIVER.accept_endpoint(network, {"bandwidth-in": "10mbit"})
+
+
+def test_in_mode_l3s_it_cannot_and_what_can_is_said():
+    network = replace(NETWORK, options={"parent": "eth0", "mode": "l3s"})
+    DRIVER.accept_endpoint(network, {"bandwidth-out": "10mbit"})
+    with pytest.raises(Invalid, match="in mode l3s what a container receives comes to it past its own link"):
+        DRIVER.accept_endpoint(network, {"bandwidth-in": "10mbit"})
+    with pytest.raises(Invalid, match="or mode l2 or l3"):
+        DRIVER.check(replace(network, pools=(), options={**network.options, "bandwidth-in": "10mbit"}))

@@ -7,13 +7,14 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip
 
 import pytest
 
+from weft import names
 from weft.drivers import claim_on_parent, driver_named
 from weft.drivers.driver import WayOut
 from weft.drivers.macvlan import MODES, MacvlanDriver, Options, host_addresses, read
 from weft.drivers.parents import Uplink
 from weft.errors import Conflict, Invalid
 from weft.model import Endpoint, Network, Pool, Sandbox
-from weft.plan import HOST, Address, Child, Dummy, Parent, Route, Shaper, Sysctl, Vlan, describe
+from weft.plan import HOST, Address, Child, Detour, Dummy, Parent, Route, Shaper, Sysctl, Vlan, describe
 
 POOL4 = Pool(subnet=ip_network("192.168.50.0/24"), gateway=ip_address("192.168.50.1"))
 POOL6 = Pool(subnet=ip_network("fd50::/64"))
@@ -72,7 +73,8 @@ def test_options_in_dockers_words_and_ours(raw: dict[str, str], wanted: Options)
     [
         (
             {"parnet": "eth0"},
-            "unknown option 'parnet' for driver macvlan; it knows host-access, mode, mtu, parent, vlan",
+            "unknown option 'parnet' for driver macvlan; it knows bandwidth-in, bandwidth-in-burst, bandwidth-out, "
+            "bandwidth-out-burst, host-access, mode, mtu, parent, vlan",
         ),
         ({"parent": "lo"}, "lo leads nowhere"),
         ({"parent": "wb-0123456789ab"}, "is weft's own"),
@@ -197,9 +199,27 @@ def test_it_is_found_by_name():
     assert driver_named("macvlan").name == "macvlan"
 
 
-def test_what_a_container_sends_can_be_held_to_a_rate_and_what_it_receives_cannot():
+def test_what_a_container_receives_is_led_through_a_link_beside_its_own_and_held_there():
+    beside = names.detour(ENDPOINT.id)
+    limited = replace(ENDPOINT, options={"bandwidth-in": "20mbit", "bandwidth-out": "10mbit"})
+    plan = DRIVER.endpoint(NETWORK, limited, SANDBOX)
+    assert [item for item in plan if isinstance(item, Detour)] == [Detour(SANDBOX.key, "eth0", beside)]
+    shapers = [(item.netns, item.link, item.rate) for item in plan if isinstance(item, Shaper)]
+    assert shapers == [(SANDBOX.key, beside, 20_000_000), (SANDBOX.key, "eth0", 10_000_000)]
+
+
+def test_without_a_limit_to_what_it_receives_there_is_no_link_beside_it():
     limited = replace(ENDPOINT, options={"bandwidth-out": "10mbit"})
-    (shaper,) = [item for item in DRIVER.endpoint(NETWORK, limited, SANDBOX) if isinstance(item, Shaper)]
-    assert (shaper.netns, shaper.link, shaper.rate) == (SANDBOX.key, "eth0", 10_000_000)
-    with pytest.raises(Invalid, match="a link of driver macvlan has no end on the host at which to hold"):
-        DRIVER.accept_endpoint(NETWORK, {"bandwidth-in": "10mbit"})
+    plan = DRIVER.endpoint(NETWORK, limited, SANDBOX)
+    assert [type(item) for item in plan if isinstance(item, Detour | Shaper)] == [Shaper]
+
+
+def test_a_network_s_limits_are_its_containers_s():
+    network = replace(NETWORK, options={**NETWORK.options, "bandwidth-in": "20mbit"})
+    DRIVER.check(network)
+    rates = [item.rate for item in DRIVER.endpoint(network, ENDPOINT, SANDBOX) if isinstance(item, Shaper)]
+    assert rates == [20_000_000]
+    free = replace(ENDPOINT, options={"bandwidth-in": "none"})
+    assert not any(isinstance(item, Shaper | Detour) for item in DRIVER.endpoint(network, free, SANDBOX))
+    with pytest.raises(Invalid, match="1000 bytes are less than one packet"):
+        DRIVER.check(replace(network, options={**network.options, "bandwidth-in-burst": "1kB"}))

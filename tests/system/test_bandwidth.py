@@ -14,6 +14,7 @@ import pytest
 from tests.audits import assert_consistent
 from tests.daemons import Weftd
 from tests.hosts import needs_root
+from tests.kinds import needs_link_kind
 from tests.waiting import eventually
 from weft.client import Attachment, Client, Container
 from weft.errors import Invalid, NotFound
@@ -268,6 +269,43 @@ def test_a_network_s_limits_are_its_containers_s(weftd: Weftd, client: Client) -
         for name in ("web", "quick"):
             client.containers.remove(name, force=True)
         client.networks.remove("slow")
+
+
+@pytest.mark.full_kernel
+@pytest.mark.parametrize("mode", ["macvlan", "ipvlan", "ipvlan-l3"])
+def test_a_link_without_an_end_on_the_host_is_limited_both_ways(weftd: Weftd, client: Client, mode: str) -> None:
+    driver, _, mode = mode.partition("-")
+    needs_link_kind(driver)
+    client.networks.create("wire", driver=driver, ipv6=True, options={"mode": mode} if mode else {})
+    client.networks.disconnect("front", "far")
+    client.networks.connect("wire", "far")
+    limits = {"bandwidth-in": "20mbit", "bandwidth-out": "40mbit"}
+    client.containers.create(name="web", networks=[Attachment("wire", options=limits)])
+    try:
+        assert_consistent(weftd)
+        for version in (4, 6):
+            with serving(weftd, "web"), serving(weftd, "far"):
+                assert measured(weftd, "far", "web", version=version) == pytest.approx(20 * MBIT, rel=0.1)
+                assert measured(weftd, "web", "far", *UDP, version=version) == pytest.approx(40 * MBIT, rel=0.1)
+        shown = weftd.cli("explain", "web").stdout
+        assert "a limit of 20 Mbit/s to what it receives, 25,000 bytes at once (on wi-" in shown
+        weftd.sandbox("web", "tc", "qdisc", "del", "dev", "eth0", "ingress")
+        eventually(lambda: "ingress" in weftd.sandbox("web", "tc", "qdisc", "show", "dev", "eth0").stdout)
+        weftd.kill()
+        weftd.start()
+        assert_consistent(weftd)
+        weftd.cli("network", "limit", "wire", "web", "--in", "none", "--out", "none")
+        assert_consistent(weftd)
+        assert "wi-" not in weftd.sandbox("web", "ip", "link").stdout
+        weftd.cli("network", "limit", "wire", "web", "--in", "10mbit")
+        client.networks.connect("front", "web")
+        client.networks.disconnect("wire", "web")
+        assert "wi-" not in weftd.sandbox("web", "ip", "link").stdout
+        assert_consistent(weftd)
+    finally:
+        client.containers.remove("web", force=True)
+        client.networks.disconnect("wire", "far")
+        client.networks.remove("wire")
 
 
 def test_what_is_refused_leaves_nothing(weftd: Weftd, client: Client) -> None:

@@ -1,7 +1,8 @@
 """How much an endpoint may receive and send: options of a network, or of one container's place on it.
 
 A rate is held by a token bucket in front of a short queue (TBF), at the end of the cable where packets set out: the
-host's for what the container receives, the container's own for what it sends. See docs/bandwidth.md.
+host's for what the container receives, the container's own for what it sends. A link without an end on the host has
+what it receives led through a link beside it, and held there. See docs/bandwidth.md.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from weft.errors import Invalid
-from weft.plan import Plan, Shaper
+from weft.plan import Detour, Plan, Shaper
 
 OPTIONS = ("bandwidth-in", "bandwidth-in-burst", "bandwidth-out", "bandwidth-out-burst")
 
@@ -57,17 +58,20 @@ def read_bandwidth(options: Mapping[str, str]) -> Bandwidth:
     return Bandwidth(_limit("bandwidth-in", options), _limit("bandwidth-out", options))
 
 
-def read_endpoint_bandwidth(driver: str, network: Mapping[str, str], endpoint: Mapping[str, str]) -> Bandwidth:
-    """What an endpoint's own options say, and its network's (under their own names) where they say nothing.
+def bandwidth_of(driver: str, network: Mapping[str, str], endpoint: Mapping[str, str], mtu: int) -> Bandwidth:
+    """What an endpoint's own options say, and where they say nothing its network's (of which others are not looked at).
 
-    Raises Invalid, naming the option and, if it is unknown, those there are.
+    `mtu` is that of the link. Raises Invalid, naming the option and, if it is unknown, those there are.
     """
     for key in sorted(endpoint):
         if key not in OPTIONS:
             raise Invalid(f"unknown option {key!r} for an endpoint of driver {driver}; it knows {', '.join(OPTIONS)}")
-    if not endpoint:
-        return read_bandwidth(network)
-    return read_bandwidth({**_left(network, endpoint), **endpoint})
+    defaults = {name: value for name, value in network.items() if name in OPTIONS}
+    if not endpoint and not defaults:
+        return NO_LIMITS
+    found = read_bandwidth({**_left(defaults, endpoint), **endpoint})
+    _check_bursts(found, mtu)
+    return found
 
 
 def _left(network: Mapping[str, str], endpoint: Mapping[str, str]) -> dict[str, str]:
@@ -75,18 +79,7 @@ def _left(network: Mapping[str, str], endpoint: Mapping[str, str]) -> dict[str, 
     return {key: value for key, value in network.items() if key.removesuffix("-burst") not in endpoint}
 
 
-def read_outward(driver: str, endpoint: Mapping[str, str]) -> Bandwidth:
-    """Of an endpoint without an end on the host: what it receives is held nowhere. Raises Invalid."""
-    found = read_endpoint_bandwidth(driver, {}, endpoint)
-    if found.inward is not None:
-        raise Invalid(
-            f"option bandwidth-in: a link of driver {driver} has no end on the host at which to hold what it receives; "
-            "bandwidth-out can be had, or a bridge network"
-        )
-    return found
-
-
-def check_bursts(bandwidth: Bandwidth, mtu: int) -> None:
+def _check_bursts(bandwidth: Bandwidth, mtu: int) -> None:
     """Raises Invalid for a burst that no full packet fits into: none would ever pass."""
     for name, limit in (("bandwidth-in", bandwidth.inward), ("bandwidth-out", bandwidth.outward)):
         if limit is not None and limit.burst is not None and limit.burst < mtu + _HEADER:
@@ -100,6 +93,12 @@ def shapers(bandwidth: Bandwidth, *, outer: tuple[str, str], inner: tuple[str, s
     """For a pair of links (namespace, name): the host's end and the container's."""
     ends = ((outer, bandwidth.inward), (inner, bandwidth.outward))
     return tuple(_shaper(*end, limit, mtu) for end, limit in ends if limit is not None)
+
+
+def shapers_alone(bandwidth: Bandwidth, *, netns: str, link: str, beside: str, mtu: int) -> Plan:
+    """For a link that is inside the container and has no other end; `beside` is what one for detours is called."""
+    held = shapers(bandwidth, outer=(netns, beside), inner=(netns, link), mtu=mtu)
+    return held if bandwidth.inward is None else (Detour(netns, link, beside), *held)
 
 
 def _shaper(netns: str, link: str, limit: Limit, mtu: int) -> Shaper:

@@ -10,7 +10,7 @@ from ipaddress import ip_interface
 
 from weft import names
 from weft.drivers import bandwidth, wires
-from weft.drivers.bandwidth import NO_LIMITS, Bandwidth
+from weft.drivers.bandwidth import Bandwidth
 from weft.drivers.bridge_options import SPELLINGS, Options, read_options
 from weft.drivers.driver import Manners, Publishing, WayOut
 from weft.errors import Invalid
@@ -149,13 +149,8 @@ def _mtu(network: Network, options: Options) -> int:
 
 def _bandwidth(network: Network, of_endpoint: Mapping[str, str]) -> Bandwidth:
     """Raises Invalid for options of the endpoint that are unknown, malformed, or do not go with the network's."""
-    options = read_options(network.options)
-    if not of_endpoint and options.bandwidth == NO_LIMITS:
-        return NO_LIMITS
-    defaults = {name: value for name, value in network.options.items() if name in bandwidth.OPTIONS}
-    found = bandwidth.read_endpoint_bandwidth("bridge", defaults, of_endpoint)
-    bandwidth.check_bursts(found, _mtu(network, options))
-    return found
+    mtu = _mtu(network, read_options(network.options))
+    return bandwidth.bandwidth_of("bridge", network.options, of_endpoint, mtu)
 
 
 def _families(network: Network, options: Options) -> Iterator[Family]:

@@ -14,12 +14,12 @@ from weft.drivers.parents import (
     SPELLINGS,
     Claim,
     Uplink,
-    accept_limits,
-    limits,
+    limits_of,
     parent_links,
     read_mtu,
     read_uplink,
     refuse_way_out,
+    shapers,
 )
 from weft.drivers.spellings import by_own_names
 from weft.errors import Invalid
@@ -48,7 +48,7 @@ class IpvlanDriver:
         read(options)
 
     def accept_endpoint(self, network: Network, options: Mapping[str, str]) -> None:
-        accept_limits(self.name, options, read(network.options).mtu)
+        _accept_limits(network, options)
 
     def option(self, name: str) -> str:
         return _SPELLINGS.get(name, name)
@@ -59,6 +59,7 @@ class IpvlanDriver:
     def check(self, network: Network) -> None:
         options = read(network.options)
         refuse_way_out(network, options.uplink)
+        _accept_limits(network, {})
         gateways = [str(pool.gateway) for pool in network.pools if pool.gateway is not None]
         if gateways and options.mode != "l2":
             raise Invalid(
@@ -116,8 +117,19 @@ class IpvlanDriver:
         addresses = (*endpoint.addresses, *endpoint.link_local)
         return (
             child,
-            *limits(endpoint, child),
+            *shapers(network, endpoint, child),
             *(Address(sandbox.key, endpoint.ifname, address) for address in addresses),
+        )
+
+
+def _accept_limits(network: Network, of_endpoint: Mapping[str, str]) -> None:
+    """Raises Invalid."""
+    options = read(network.options)
+    wanted = limits_of(IpvlanDriver.name, network, of_endpoint, options.mtu)
+    if wanted.inward is not None and options.mode == "l3s":
+        raise Invalid(
+            "option bandwidth-in: in mode l3s what a container receives comes to it past its own link, where it could "
+            "be held; bandwidth-out can be had, or mode l2 or l3"
         )
 
 

@@ -15,12 +15,12 @@ from weft.drivers.parents import (
     SPELLINGS,
     Claim,
     Uplink,
-    accept_limits,
-    limits,
+    limits_of,
     parent_links,
     read_mtu,
     read_uplink,
     refuse_way_out,
+    shapers,
 )
 from weft.drivers.spellings import by_own_names
 from weft.errors import Invalid
@@ -57,7 +57,7 @@ class MacvlanDriver:
         read(options)
 
     def accept_endpoint(self, network: Network, options: Mapping[str, str]) -> None:
-        accept_limits(self.name, options, read(network.options).mtu)
+        limits_of(self.name, network, options, read(network.options).mtu)
 
     def option(self, name: str) -> str:
         return _SPELLINGS.get(name, name)
@@ -67,6 +67,7 @@ class MacvlanDriver:
 
     def check(self, network: Network) -> None:
         refuse_way_out(network, read(network.options).uplink)
+        self.accept_endpoint(network, {})
 
     def uplink(self, options: Mapping[str, str]) -> Uplink:
         return read(options).uplink
@@ -131,7 +132,7 @@ class MacvlanDriver:
         ]
         return (
             child,
-            *limits(endpoint, child),
+            *shapers(network, endpoint, child),
             *(Address(sandbox.key, endpoint.ifname, address) for address in addresses),
             *ways,
         )

@@ -13,12 +13,19 @@ from typing import Protocol, runtime_checkable
 
 from weft import names
 from weft.drivers import bandwidth
+from weft.drivers.bandwidth import Bandwidth
 from weft.errors import Conflict, Invalid
 from weft.fields import read_int
 from weft.model import Endpoint, Network
 from weft.plan import Child, Dummy, Parent, Plan, Vlan
 
-SPELLINGS = {"parent": "parent", "vlan": "vlan", "mtu": "mtu", "com.docker.network.driver.mtu": "mtu"}
+SPELLINGS = {
+    "parent": "parent",
+    "vlan": "vlan",
+    "mtu": "mtu",
+    "com.docker.network.driver.mtu": "mtu",
+    **{name: name for name in bandwidth.OPTIONS},
+}
 """Of the options that both drivers have."""
 
 _LINK = re.compile(r"[^\s/:]{1,15}")
@@ -104,15 +111,19 @@ def read_mtu(read: Mapping[str, str]) -> int:
     return read_int("option mtu", read["mtu"], low=68, high=65535) if "mtu" in read else 0
 
 
-def accept_limits(driver: str, options: Mapping[str, str], mtu: int) -> None:
-    """Of bandwidth, on an endpoint. Raises Invalid."""
-    bandwidth.check_bursts(bandwidth.read_outward(driver, options), mtu or USUAL_MTU)
+def limits_of(driver: str, network: Network, endpoint: Mapping[str, str], mtu: int) -> Bandwidth:
+    """What an endpoint with these options may receive and send. Raises Invalid."""
+    return bandwidth.bandwidth_of(driver, network.options, endpoint, mtu or USUAL_MTU)
 
 
-def limits(endpoint: Endpoint, child: Child) -> Plan:
-    wanted = bandwidth.read_outward(child.kind, endpoint.options)
-    place = (child.netns, child.name)
-    return bandwidth.shapers(wanted, outer=place, inner=place, mtu=child.mtu or USUAL_MTU)
+def shapers(network: Network, endpoint: Endpoint, child: Child) -> Plan:
+    return bandwidth.shapers_alone(
+        limits_of(child.kind, network, endpoint.options, child.mtu),
+        netns=child.netns,
+        link=child.name,
+        beside=names.detour(endpoint.id),
+        mtu=child.mtu or USUAL_MTU,
+    )
 
 
 def refuse_way_out(network: Network, uplink: Uplink) -> None:

@@ -251,7 +251,7 @@ class Converge:
         sandbox = self._records.sandboxes.get(sandbox_id)
         if sandbox is None or sandbox.exit is not None or not self._parts.kernel.is_namespace(sandbox.key):
             return ()
-        wanted = [endpoint.ifname for endpoint in self._records.endpoints_of(sandbox_id)]
+        wanted = plans.inner_links(self._records.endpoints_of(sandbox_id))
         gone = self._parts.kernel.sweep_inside(sandbox.key, wanted)
         for what in gone:
             fields = {"container": sandbox.name, "what": what}

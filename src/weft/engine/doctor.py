@@ -188,7 +188,7 @@ class Examination:
 
     def _left_inside(self, sandbox: Sandbox) -> Iterator[str]:
         if self._parts.kernel.is_namespace(sandbox.key):
-            wanted = {endpoint.ifname for endpoint in self._parts.records.endpoints_of(sandbox.id)}
+            wanted = plans.inner_links(self._parts.records.endpoints_of(sandbox.id))
             for link in self._reader.children(sandbox.key):
                 if link not in wanted:
                     yield f"link {link} in container {sandbox.name}"

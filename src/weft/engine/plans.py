@@ -13,10 +13,11 @@ from weft.firewall.elements import port_elements, routed_port_elements
 from weft.firewall.guard import sender_elements
 from weft.firewall.policy import endpoint_policy_elements, network_policy_elements
 from weft.model import Endpoint, IPAddress, Network, Origin, Sandbox
-from weft.names import NAMESERVER_PORT, short, veth
+from weft.names import NAMESERVER_PORT, detour, short, veth
 from weft.plan import (
     Address,
     Child,
+    Detour,
     Item,
     Loopback,
     Netns,
@@ -40,7 +41,20 @@ _DEFAULT = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 _ORDER: dict[type[Item], int] = {
     kind: rank
     for rank, kind in enumerate(
-        (Netns, SandboxTable, Veth, Child, Shaper, Loopback, Address, Route, ProxyNeighbour, Sysctl, NftElement),
+        (
+            Netns,
+            SandboxTable,
+            Veth,
+            Child,
+            Detour,
+            Shaper,
+            Loopback,
+            Address,
+            Route,
+            ProxyNeighbour,
+            Sysctl,
+            NftElement,
+        ),
     )
 }
 _WITH_NAMESPACES = _ORDER[Netns]
@@ -154,6 +168,11 @@ def _published(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Networ
         for element in routed_port_elements(sandbox.ports, address)
     )
     return (*rewritten, *opened)
+
+
+def inner_links(endpoints: Iterable[Endpoint]) -> set[str]:
+    """What links of weft's may be called in a container."""
+    return {name for endpoint in endpoints for name in (endpoint.ifname, detour(endpoint.id))}
 
 
 def source_of(sandbox: Sandbox) -> str | None:

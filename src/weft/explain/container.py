@@ -12,11 +12,12 @@ from weft.explain.explanation import Drift, Explanation, Line, Section, explanat
 from weft.explain.items import item_line
 from weft.explain.ports import port_lines
 from weft.model import Endpoint, IPAddress, Network, Sandbox
-from weft.names import NAMESERVER, veth
+from weft.names import NAMESERVER, detour, veth
 from weft.plan import (
     HOST,
     Address,
     Child,
+    Detour,
     Item,
     Loopback,
     Netns,
@@ -140,7 +141,9 @@ def _is_of(endpoint: Endpoint, item: Item) -> bool:
         case Veth(peer=link) | Child(name=link) | Address(link=link):
             return item.netns != HOST and link == endpoint.ifname
         case Shaper(link=link):
-            return link == (veth(endpoint.id) if item.netns == HOST else endpoint.ifname)
+            return link in (veth(endpoint.id), detour(endpoint.id)) or (item.netns != HOST and link == endpoint.ifname)
+        case Detour(link=link):
+            return link == endpoint.ifname
         case ProxyNeighbour(address=address):
             return address in [interface.ip for interface in endpoint.addresses]
         case Sysctl():

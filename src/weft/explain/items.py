@@ -5,13 +5,14 @@ from __future__ import annotations
 from weft.explain.branches import branch_wording
 from weft.explain.explanation import Drift, Line, state_of
 from weft.firewall.layout import LAYOUTS
-from weft.names import NAMESERVER
+from weft.names import NAMESERVER, is_detour
 from weft.plan import (
     HOST,
     Address,
     Atom,
     Bridge,
     Child,
+    Detour,
     Dummy,
     Item,
     Loopback,
@@ -92,6 +93,10 @@ def wording(item: Item) -> tuple[str, str]:
             return _wire(item)
         case Parent() | Vlan() | Dummy() | Child():
             return branch_wording(item)
+        case Detour(link=link, through=through):
+            return f"what arrives by {link} is led through {through} first", (
+                "A queue holds what leaves by a link, not what arrives by one. So that leaves by this one, and goes on."
+            )
         case Shaper():
             return _shaper(item)
         case Address():
@@ -144,8 +149,8 @@ def _wire(item: Uplink | ProxyNeighbour) -> tuple[str, str]:
 
 
 def _shaper(item: Shaper) -> tuple[str, str]:
-    """On the host's end what leaves is what the container receives."""
-    does = "receives" if item.netns == HOST else "sends"
+    """On the host's end what leaves is what the container receives, and so is what comes by a detour."""
+    does = "receives" if item.netns == HOST or is_detour(item.link) else "sends"
     wait = item.queue * 8000 / item.rate
     return f"a limit of {_rate(item.rate)} to what it {does}, {item.burst:,} bytes at once (on {item.link})", (
         f"What comes faster waits its turn, up to {wait:.0f} ms, and is dropped beyond that."

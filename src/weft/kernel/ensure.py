@@ -20,7 +20,19 @@ from ipaddress import IPv6Address, IPv6Interface
 from typing import NamedTuple
 
 from weft.errors import Conflict, Exhausted, NotFound, WeftError
-from weft.kernel import addresses, borrowed, elements, links, nfnetlink, proxies, qdiscs, sandbox_table, sysctl, uplinks
+from weft.kernel import (
+    addresses,
+    borrowed,
+    detours,
+    elements,
+    links,
+    nfnetlink,
+    proxies,
+    qdiscs,
+    sandbox_table,
+    sysctl,
+    uplinks,
+)
 from weft.kernel.branches import Branches
 from weft.kernel.inside import Inside, Visit, link_in
 from weft.kernel.netlink import Failure, Netlink, Request
@@ -33,6 +45,7 @@ from weft.plan import (
     Address,
     Bridge,
     Child,
+    Detour,
     Dummy,
     Item,
     Loopback,
@@ -129,6 +142,9 @@ class Ensure:
                     Branches(self._visit).ensure(item)
                 case Loopback() | Address() | Route():
                     self._collect(item)
+                case Detour():
+                    self._flush_links()
+                    detours.ensure(self._visit.enter(item.netns), item)
                 case Shaper():
                     self._flush_links()
                     qdiscs.ensure(self._visit.enter(item.netns), item)
@@ -440,6 +456,8 @@ def deed(item: Item) -> str:
         case Route():
             via = f" via {item.via}" if item.via else ""
             return f"add a route to {item.destination}{via} dev {item.link} {_place(item.netns)}"
+        case Detour():
+            return detours.deed(item)
         case Shaper():
             return qdiscs.deed(item)
         case Loopback():

@@ -15,6 +15,7 @@ from weft.plan import (
     Address,
     Bridge,
     Child,
+    Detour,
     Dummy,
     Item,
     Loopback,
@@ -60,7 +61,7 @@ def _found(item: Item, within: Within) -> str:
             return _veth(item, within)
         case Uplink():
             return _uplink(item, within)
-        case Parent() | ProxyNeighbour():
+        case Parent() | ProxyNeighbour() | Detour():
             return ""
         case Vlan() | Dummy() | Child():
             return _branch(item, within)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weft.kernel import addresses, borrowed, elements, links, proxies, qdiscs, sandbox_table, sysctl, uplinks
+from weft.kernel import addresses, borrowed, detours, elements, links, proxies, qdiscs, sandbox_table, sysctl, uplinks
 from weft.kernel.addresses import FoundAddress
 from weft.kernel.branches import Branches
 from weft.kernel.ensure import RightTables, leads_to
@@ -14,6 +14,7 @@ from weft.plan import (
     Address,
     Bridge,
     Child,
+    Detour,
     Dummy,
     Item,
     Loopback,
@@ -74,6 +75,9 @@ class Missing:
                 return self._address(item)
             case Route():
                 return self._route(item)
+            case Detour():
+                there = self._visit.try_enter(item.netns)
+                return there is not None and detours.holds(there, item)
             case Shaper():
                 there = self._visit.try_enter(item.netns)
                 return there is not None and qdiscs.holds(there, item)

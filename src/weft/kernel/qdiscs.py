@@ -35,9 +35,10 @@ RTM_NEWQDISC = 36
 RTM_DELQDISC = 37
 RTM_GETQDISC = 38
 
-_TCMSG = struct.Struct("=BxxxiIII")  # family, padding, index, handle, parent, info
+TCMSG = struct.Struct("=BxxxiIII")
+"""Family, padding, index, handle, parent, info."""
 _ROOT = 0xFFFFFFFF
-_TCA_KIND, _TCA_OPTIONS = 1, 2
+TCA_KIND, TCA_OPTIONS = 1, 2
 _TBF_PARMS, _TBF_RATE64, _TBF_BURST = 1, 4, 6
 _RATESPEC = struct.Struct("=BBHhHI")  # cell_log, linklayer, overhead, cell_align, mpu, bytes a second
 _QOPT = struct.Struct("=12s12sIII")  # rate, peakrate, limit, buffer, mtu
@@ -90,7 +91,7 @@ def found(rtnl: Netlink, item: Shaper) -> str:
 
 def link_of(message: Message) -> int:
     """The index of the link that a message is about."""
-    index: int = _TCMSG.unpack_from(message.body)[1]
+    index: int = TCMSG.unpack_from(message.body)[1]
     return index
 
 
@@ -114,12 +115,12 @@ def _replace(link: int, item: Shaper) -> Request:
     options = attr(_TBF_PARMS, _QOPT.pack(spec, _NO_PEAK, item.queue, 0, 0)) + u32(_TBF_BURST, item.burst)
     if rate > _MOST_32:
         options += attr(_TBF_RATE64, struct.pack("=Q", rate))
-    body = _root_of(link) + text(_TCA_KIND, "tbf") + nest(_TCA_OPTIONS, options)
+    body = _root_of(link) + text(TCA_KIND, "tbf") + nest(TCA_OPTIONS, options)
     return Request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, body)
 
 
 def _root_of(link: int) -> bytes:
-    return _TCMSG.pack(0, link, 0, _ROOT, 0)
+    return TCMSG.pack(0, link, 0, _ROOT, 0)
 
 
 def _bucket_of(rtnl: Netlink, link: int) -> Bucket | None:
@@ -129,10 +130,10 @@ def _bucket_of(rtnl: Netlink, link: int) -> Bucket | None:
 
 
 def _parse(message: Message) -> Bucket | None:
-    attrs = attribute_map(message.body, _TCMSG.size)
-    if zero_terminated(attrs.get(_TCA_KIND, b"")) != "tbf":
+    attrs = attribute_map(message.body, TCMSG.size)
+    if zero_terminated(attrs.get(TCA_KIND, b"")) != "tbf":
         return None
-    options = attribute_map(attrs.get(_TCA_OPTIONS, b""))
+    options = attribute_map(attrs.get(TCA_OPTIONS, b""))
     spec, _, queue, burst, _ = _QOPT.unpack_from(options[_TBF_PARMS])
     rate = _RATESPEC.unpack(spec)[-1]
     if _TBF_RATE64 in options:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 
 from weft.errors import WeftError
-from weft.kernel import addresses, elements, links, proxies, qdiscs, sandbox_table, sysctl, uplinks
+from weft.kernel import addresses, detours, elements, links, proxies, qdiscs, sandbox_table, sysctl, uplinks
 from weft.kernel.branches import Branches
 from weft.kernel.ensure import deed
 from weft.kernel.inside import Inside, Visit
@@ -23,6 +23,7 @@ from weft.plan import (
     Address,
     Bridge,
     Child,
+    Detour,
     Dummy,
     Item,
     Netns,
@@ -81,6 +82,8 @@ class Remove:
                         self._from_link(item)
                     case Shaper() if item.netns not in ending and (item.netns, item.link) not in dying:
                         self._shaper(item)
+                    case Detour() if item.netns not in ending:
+                        self._detour(item)
                     case SandboxTable() if item.netns not in ending:
                         self._table(item)
                     case Sysctl(netns="", before=str()):
@@ -116,6 +119,11 @@ class Remove:
     def _shaper(self, item: Shaper) -> None:
         there = self._visit.try_enter(item.netns)
         for failure in qdiscs.remove(there, item) if there else ():
+            self._note(item, failure)
+
+    def _detour(self, item: Detour) -> None:
+        there = self._visit.try_enter(item.netns)
+        for failure in detours.remove(there, item) if there else ():
             self._note(item, failure)
 
     def _table(self, item: SandboxTable) -> None:
