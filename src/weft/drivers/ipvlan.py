@@ -15,6 +15,7 @@ from weft.drivers.parents import (
     Claim,
     Uplink,
     accept_limits,
+    check_stays,
     limits,
     parent_links,
     read_mtu,
@@ -65,6 +66,10 @@ class IpvlanDriver:
                 f"gateway {' and '.join(gateways)}: in mode {options.mode} the way out is the link itself, and the "
                 "host the router; leave out the gateway"
             )
+
+    def check_change(self, before: Network, after: Network) -> None:
+        was, will = read(before.options), read(after.options)
+        check_stays(before, (was.uplink, will.uplink), (was.mtu, will.mtu))
 
     def uplink(self, options: Mapping[str, str]) -> Uplink:
         return read(options).uplink
