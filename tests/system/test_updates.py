@@ -12,6 +12,7 @@ from tests.audits import assert_consistent, resolve
 from tests.daemons import Weftd
 from tests.enter import inside, network
 from tests.hosts import Namespace
+from tests.system.nameserver import ANSWER, answering
 from tests.system.people import (
     HOST4,
     HOST6,
@@ -304,7 +305,8 @@ def test_a_gateway_mode_opens_and_shuts_what_it_should(weftd: Weftd, web: Contai
 
 
 def test_what_came_directly_ends_where_that_is_shut(weftd: Weftd, web: Container, outside: Namespace) -> None:
-    update(weftd, options={"gateway-mode": "nat-unprotected"})
+    # Without masquerading it is connection tracking alone that tells answers from what comes in.
+    update(weftd, options={"gateway-mode": "nat-unprotected", "masquerade": "false"})
 
     def talk() -> list[bool]:
         direct, published = connected(outside.path, "10.1.0.11", ECHO), connected(outside.path, HOST4, 7007)
@@ -354,6 +356,7 @@ def test_an_internal_network_leads_nowhere_from_that_moment_on(
         streams = [connected(outside.path, HOST4, 7007), connected(web.netns, OUTSIDE4, ECHO)]
         said = [talks(stream) for stream in streams]
         update(weftd, internal=True)
+        weftd.sandbox("web", "ip", "route", "add", "default", "via", "10.1.0.1")  # as root in there may
         return [*said, *(talks(stream, patience=0.5) for stream in streams)]
 
     with echoing(weftd, web.netns, outside.path):
@@ -361,11 +364,33 @@ def test_an_internal_network_leads_nowhere_from_that_moment_on(
     said = ask(weftd.host, inward, outward)
     assert said[0] in NOBODY
     assert said[1] == SILENCE
+    weftd.sandbox("web", "ip", "route", "del", "default")
     weftd.restart()
     assert weftd.sandbox("web", "ip", "route", "show", "default").stdout == ""
     assert ask(weftd.host, outward) == [SILENCE]
     update(weftd, internal=False)
     assert ask(weftd.host, inward, outward) == [f"web {OUTSIDE4}", f"outside {HOST4}"]
+
+
+def test_names_of_the_world_are_asked_for_while_the_network_leads_out(
+    weftd: Weftd, web: Container, outside: Namespace
+) -> None:
+    asker = weftd.client.containers.create(name="asker", networks=["front"], dns=[OUTSIDE4])
+
+    def found() -> list[set[str]]:
+        def look_up() -> list[set[str]]:
+            with network(asker.netns):
+                return [resolve(name) for name in ("near", "somewhere.test")]
+
+        return inside(weftd.host, look_up)
+
+    own = {"10.1.0.12"}
+    with answering(weftd, outside, OUTSIDE4):
+        assert found() == [own, {ANSWER}]
+        update(weftd, internal=True)
+        assert found() == [own, set()]
+        update(weftd, internal=False)
+        assert found() == [own, {ANSWER}]
 
 
 def test_neighbours_are_found_by_the_network_s_new_name_and_not_by_the_old(weftd: Weftd, web: Container) -> None:
