@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
+from ipaddress import ip_interface
 from typing import Any, cast
 
 from tests.daemons import Weftd
@@ -27,11 +28,11 @@ from weft.engine.gate import Gate
 from weft.engine.parts import Parts
 from weft.engine.state import Records
 from weft.errors import WeftError
-from weft.kernel import links, qdiscs
+from weft.kernel import addresses, links, qdiscs
 from weft.kernel.linux import LinuxKernel
 from weft.kernel.netlink import Netlink
 from weft.model import PortBinding, Proto, Sandbox
-from weft.plan import HOST, Detour, Shaper
+from weft.plan import HOST, Address, Detour, Shaper
 from weft.store.sqlite import SqliteStore
 
 PATIENCE = 1.0
@@ -143,6 +144,7 @@ def _complaints(run_dir: str, state_dir: str) -> list[str]:
         *audit.firewall(),
         *audit.marks(),
         *audit.limits(),
+        *audit.addresses(),
         *audit.leftovers(),
         *audit.names(),
         *audit.ports(),
@@ -219,6 +221,20 @@ class _Audit:
                 if found:
                     yield f"container {sandbox.name}: {link} is limited to {found}, which nobody asked for"
 
+    def addresses(self) -> Iterator[str]:
+        """Of bridges that are weft's own."""
+        listed = addresses.parse_addresses(self._kernel._rtnl.dump(addresses.get_addresses()))
+        indices = {name: index for index, name in socket.if_nameindex()}
+        for each in self._loaded.networks:
+            link = driver_named(each.driver).link(each)
+            if link not in indices or each.borrowed is not None:
+                continue
+            wanted = {item.address for item in plans.network_plan(each) if isinstance(item, Address)}
+            for found in listed:
+                own = ip_interface((found.raw, found.length))
+                if found.link == indices[link] and own not in wanted:
+                    yield f"network {each.name}: {link} has the address {own}, which no record asks for"
+
     def leftovers(self) -> Iterator[str]:
         """Directories of containers."""
         known = {names.short(sandbox.id) for sandbox in self._loaded.sandboxes if sandbox.process is not None}
@@ -242,7 +258,9 @@ class _Audit:
 
     def ports(self) -> Iterator[str]:
         for sandbox in self._live:
-            for binding in sandbox.ports:
+            endpoints = self._records.endpoints_of(sandbox.id)
+            elsewhere = endpoints and not plans.holds_ports(endpoints, self._records.networks)
+            for binding in () if elsewhere else sandbox.ports:
                 if not _is_held(binding):
                     yield f"port {binding.host_port}/{binding.proto} of {sandbox.name} is not reserved"
 

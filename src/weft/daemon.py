@@ -36,6 +36,7 @@ from weft.engine.policies import Policies
 from weft.engine.publishing import Publishing
 from weft.engine.reach import Ways
 from weft.engine.state import Records
+from weft.engine.updating import Updating
 from weft.engine.wanted import check_settings
 from weft.engine.worker import Worker
 from weft.errors import Conflict, WeftError
@@ -63,6 +64,7 @@ from weft.serve.policy import PolicyRoutes
 from weft.serve.ports import Ports
 from weft.serve.routes import Table
 from weft.serve.tls import mutual_tls
+from weft.serve.update import Update
 from weft.settings import load_config
 from weft.store.sqlite import SqliteStore
 
@@ -96,6 +98,7 @@ class Daemon:
     diagnose: Diagnose
     publishing: Publishing
     adjusting: Adjusting
+    updating: Updating
     policies: Policies
 
 
@@ -156,6 +159,7 @@ def build(config: Config, wrap: Callable[[Parts], Parts] = lambda parts: parts) 
         ),
         publishing=Publishing(parts, farewells),
         adjusting=Adjusting(parts),
+        updating=Updating(parts, gate, farewells),
         policies=Policies(parts, gate),
     )
 
@@ -168,6 +172,7 @@ async def run(daemon: Daemon) -> None:
         *daemon.diagnose.routes(),
         *Ports(daemon.publishing, daemon.worker).routes(),
         *Adjust(daemon.adjusting, daemon.worker).routes(),
+        *Update(daemon.updating, daemon.worker).routes(),
         *PolicyRoutes(daemon.policies, daemon.worker).routes(),
     )
     native = Native(daemon.controller, daemon.parts, daemon.worker, more)

@@ -17,9 +17,11 @@ from weft.client import Client, connect
 from weft.config import Config
 from weft.engine.controller import Controller
 from weft.engine.events import EventLog
+from weft.engine.farewells import Farewells
 from weft.engine.gate import Gate
 from weft.engine.parts import Parts
 from weft.engine.state import Records
+from weft.engine.updating import Updating
 from weft.engine.worker import Worker
 from weft.errors import Conflict, Invalid
 from weft.model import Exit, PortBinding, Proto, Sandbox
@@ -27,6 +29,7 @@ from weft.serve.app import App
 from weft.serve.http import Server, listen
 from weft.serve.native import PREFIX, Native
 from weft.serve.routes import Table
+from weft.serve.update import Update
 from weft.store.sqlite import SqliteStore
 
 
@@ -127,6 +130,7 @@ class House:
     config: Config
     parts: Parts
     controller: Controller
+    updating: Updating
     worker: Worker
     runtime: NoRuntime
 
@@ -157,9 +161,10 @@ def build(directory: Path) -> House:
         events=EventLog(Time(), worker.after_answer),
         resolv_conf=lambda: "",
     )
-    controller = Controller(parts, Gate(parts, lambda: ()), worker.when_idle)
+    gate, farewells = Gate(parts, lambda: ()), Farewells(parts.kernel, worker.when_idle)
+    controller = Controller(parts, gate, worker.when_idle, farewells)
     runtime.on_end = lambda ident: worker.submit(partial(controller.ended, ident))
-    return House(config, parts, controller, worker, runtime)
+    return House(config, parts, controller, Updating(parts, gate, farewells), worker, runtime)
 
 
 @contextmanager
@@ -171,7 +176,8 @@ def served(directory: Path) -> Iterator[House]:
 
     async def run() -> None:
         house.worker.attach(asyncio.get_running_loop())
-        native = Native(house.controller, house.parts, house.worker)
+        update = Update(house.updating, house.worker)
+        native = Native(house.controller, house.parts, house.worker, update.routes())
         server = Server(App(prefix=PREFIX, routes=Table(native.routes())))
         stop.append(server.stop)
         listener = listen(house.config.socket_path)

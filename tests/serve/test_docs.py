@@ -10,6 +10,7 @@ from weft.serve.diagnose import Diagnose
 from weft.serve.native import Native
 from weft.serve.policy import PolicyRoutes
 from weft.serve.ports import Ports
+from weft.serve.update import Update
 
 PAGE = (Path(__file__).parents[2] / "docs/api.md").read_text()
 
@@ -19,10 +20,11 @@ def test_the_page_lists_every_route_and_no_other(house: House):
         *Diagnose(None, None, None, house.worker).routes(),  # type: ignore[arg-type]
         *Ports(None, house.worker).routes(),  # type: ignore[arg-type]
         *Adjust(None, house.worker).routes(),  # type: ignore[arg-type]
+        *Update(None, house.worker).routes(),  # type: ignore[arg-type]
         *PolicyRoutes(None, house.worker).routes(),  # type: ignore[arg-type]
     )
     routes = Native(house.controller, house.parts, house.worker, more).routes()
-    listed = set(re.findall(r"^\| `((?:GET|POST|PUT|DELETE) /[^`]*)`", PAGE, re.MULTILINE))
+    listed = set(re.findall(r"^\| `((?:GET|POST|PUT|PATCH|DELETE) /[^`]*)`", PAGE, re.MULTILINE))
     assert listed == {f"{route.method} {route.path}" for route in routes}
 
 

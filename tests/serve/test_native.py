@@ -276,7 +276,7 @@ def test_openapi_describes_every_route(house: House):
     }
     assert document["components"]["schemas"]["NetworkCreate"]["additionalProperties"] is False
     operations = [op for path in document["paths"].values() for op in path.values()]
-    assert len(operations) == 20
+    assert len(operations) == 21
     for reference in _references(document):
         assert reference.removeprefix("#/components/schemas/") in document["components"]["schemas"]
     assert json.dumps(document)

@@ -106,6 +106,23 @@ TABLE: dict[str, tuple[tuple[str, ...], int, str]] = {
         REFUSED,
         r"10\.8\.0\.0/25",
     ),
+    "update of nothing": (("network", "update", "front"), MISUNDERSTOOD, "what is to change"),
+    "update of an option that stays": (
+        ("network", "update", "front", "--label", "a=b", "--opt", "bridge=br9"),
+        REFUSED,
+        "option bridge of network 'front' cannot change while the network is there.*make another network",
+    ),
+    "update with a subnet that overlaps": (
+        ("network", "update", "front", "--opt", "mtu=1400", "--add-subnet", "192.168.0.0/16"),
+        REFUSED,
+        r"192\.168\.0\.0/16.*route of this host.*192\.168\.77\.0/24",
+    ),
+    "update of a subnet in use": (
+        ("network", "update", "front", "--rm-subnet", "10.5.0.0/24"),
+        REFUSED,
+        r"subnet 10\.5\.0\.0/24 of network 'front' is in use by db",
+    ),
+    "update to a name taken": (("network", "update", "front", "--name", "host"), REFUSED, "stands for the host's own"),
     "network in use": (("network", "rm", "front"), REFUSED, "network 'front' is in use by db"),
     "unknown network": (("network", "rm", "fornt"), REFUSED, "no such network: 'fornt'; did you mean 'front'"),
     # Containers

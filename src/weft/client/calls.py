@@ -52,6 +52,40 @@ class Networks:
         }
         return Network(self._wire.call("POST", "/networks", body))
 
+    def update(
+        self,
+        network: str | Network,
+        *,
+        name: str | None = None,
+        labels: Mapping[str, str | None] | None = None,
+        options: Mapping[str, str | None] | None = None,
+        internal: bool | None = None,
+        ipv4: bool = False,
+        ipv6: bool = False,
+        add_pools: Sequence[str | Subnet | Mapping[str, object]] = (),
+        remove_pools: Sequence[str] = (),
+        add_routes: Sequence[tuple[str, str]] = (),
+        remove_routes: Sequence[str] = (),
+    ) -> Network:
+        """Change a network in place, all or nothing. What is not given stays; a label or option that is None goes.
+
+        `ipv4` and `ipv6` give it the family, if it has none. Containers that are on it get addresses of a family or
+        subnet that is added when they are connected anew. Raises Conflict for what cannot change while it is there.
+        """
+        body = {
+            "name": name,
+            "labels": labels or {},
+            "options": options or {},
+            "internal": internal,
+            "ipv4": ipv4,
+            "ipv6": ipv6,
+            "add_pools": [document("add_pools", p, "subnet") for p in add_pools],
+            "remove_pools": [*remove_pools],
+            "add_routes": [{"destination": destination, "gateway": gateway} for destination, gateway in add_routes],
+            "remove_routes": [*remove_routes],
+        }
+        return Network(self._wire.call("PATCH", f"/networks/{_ref(network)}", body))
+
     def list(self) -> tuple[Network, ...]:
         return tuple(Network(d) for d in self._wire.call("GET", "/networks"))
 

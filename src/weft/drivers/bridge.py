@@ -13,6 +13,7 @@ from weft.drivers import bandwidth, wires
 from weft.drivers.bandwidth import Bandwidth
 from weft.drivers.bridge_options import SPELLINGS, Options, read_options
 from weft.drivers.driver import Manners, Publishing, WayOut
+from weft.drivers.fixed import cannot_change, check_fixed
 from weft.errors import Invalid
 from weft.firewall.elements import Direct, Family, network_elements
 from weft.firewall.guard import sender_elements, unguarded_elements
@@ -20,6 +21,12 @@ from weft.model import Endpoint, IPInterface, Network, Sandbox
 from weft.plan import HOST, Address, Bridge, Item, Plan, Sysctl, Veth
 
 _LINK_LOCAL = ip_interface("fe80::1/64")
+_WIRED = "it says what wire the network is one with"
+_FIXED = {
+    "bridge": "containers are plugged into that bridge",
+    "prefix": "containers have interfaces of that name",
+    **dict.fromkeys(wires.OPTIONS, _WIRED),
+}
 _DIRECT: Mapping[str, Direct] = {"routed": "published", "nat-unprotected": "everything"}
 
 
@@ -53,6 +60,15 @@ class BridgeDriver:
                 f"gateway mode isolated leaves nothing of the host on the bridge, and {options.bridge} is there "
                 "already, as the host's: leave out --opt bridge, or the mode"
             )
+
+    def check_change(self, before: Network, after: Network) -> None:
+        check_fixed(before, after, SPELLINGS, _FIXED)
+        was, will = read_options(before.options), read_options(after.options)
+        for version in (4, 6):
+            isolated = {options.family(version).mode == "isolated" for options in (was, will)}
+            if before.pools_of(version) and after.pools_of(version) and len(isolated) > 1:
+                why = "whether the host is on it, with a gateway set aside, is decided when it is made"
+                raise cannot_change(before, f"gateway-mode-ipv{version}=isolated", why)
 
     def link(self, network: Network) -> str:
         return read_options(network.options).bridge or names.bridge(network.id)

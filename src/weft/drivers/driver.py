@@ -98,6 +98,9 @@ class Driver(Protocol):
     def check(self, network: Network) -> None:
         """Refuse what does not go together, once the network is worked out and before anything is touched: Invalid."""
 
+    def check_change(self, before: Network, after: Network) -> None:
+        """Refuse what cannot become of a network while containers may be on it: Conflict, naming the option and why."""
+
     def network(self, network: Network) -> Plan:
         """What the host holds for the network, whoever is on it."""
 

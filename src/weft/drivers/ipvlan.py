@@ -14,6 +14,7 @@ from weft.drivers.parents import (
     SPELLINGS,
     Claim,
     Uplink,
+    check_stays,
     limits_of,
     parent_links,
     read_mtu,
@@ -66,6 +67,10 @@ class IpvlanDriver:
                 f"gateway {' and '.join(gateways)}: in mode {options.mode} the way out is the link itself, and the "
                 "host the router; leave out the gateway"
             )
+
+    def check_change(self, before: Network, after: Network) -> None:
+        was, will = read(before.options), read(after.options)
+        check_stays(before, (was.uplink, will.uplink), (was.mtu, will.mtu))
 
     def uplink(self, options: Mapping[str, str]) -> Uplink:
         return read(options).uplink

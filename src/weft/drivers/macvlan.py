@@ -11,10 +11,12 @@ from ipaddress import ip_interface, ip_network
 
 from weft import names
 from weft.drivers.driver import Publishing, WayOut
+from weft.drivers.fixed import cannot_change, check_fixed
 from weft.drivers.parents import (
     SPELLINGS,
     Claim,
     Uplink,
+    check_stays,
     limits_of,
     parent_links,
     read_mtu,
@@ -68,6 +70,13 @@ class MacvlanDriver:
     def check(self, network: Network) -> None:
         refuse_way_out(network, read(network.options).uplink)
         self.accept_endpoint(network, {})
+
+    def check_change(self, before: Network, after: Network) -> None:
+        was, will = read(before.options), read(after.options)
+        check_stays(before, (was.uplink, will.uplink), (was.mtu, will.mtu))
+        check_fixed(before, after, _SPELLINGS, {HOST_ACCESS: "an address is set aside for the host, or given out"})
+        if was.mode != will.mode and "passthru" in (was.mode, will.mode):
+            raise cannot_change(before, "mode", "passthru gives the parent and its MAC to one container, or does not")
 
     def uplink(self, options: Mapping[str, str]) -> Uplink:
         return read(options).uplink

@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 from weft import names
 from weft.drivers import bandwidth
 from weft.drivers.bandwidth import Bandwidth
+from weft.drivers.fixed import cannot_change
 from weft.errors import Conflict, Invalid
 from weft.fields import read_int
 from weft.model import Endpoint, Network
@@ -124,6 +125,14 @@ def shapers(network: Network, endpoint: Endpoint, child: Child) -> Plan:
         beside=names.detour(endpoint.id),
         mtu=child.mtu or USUAL_MTU,
     )
+
+
+def check_stays(network: Network, uplinks: tuple[Uplink, Uplink], mtus: tuple[int, int]) -> None:
+    """Each before and after. Raises Conflict for another parent, or its MTU where there was another."""
+    if uplinks[0] != uplinks[1]:
+        raise cannot_change(network, "parent", "containers' interfaces branch off from it")
+    if mtus[0] and not mtus[1]:
+        raise cannot_change(network, "mtu", "interfaces take the parent's when they are made; say which number")
 
 
 def refuse_way_out(network: Network, uplink: Uplink) -> None:

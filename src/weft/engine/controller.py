@@ -24,6 +24,7 @@ from weft.engine.farewells import Farewells
 from weft.engine.gate import Gate
 from weft.engine.owners import Owners
 from weft.engine.parts import Parts
+from weft.engine.seed import ula_seed
 from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec
 from weft.engine.through import go_through
 from weft.errors import Conflict, NotFound
@@ -67,7 +68,7 @@ class Controller:
             self._records,
             parts.config,
             parts.kernel.host_networks(uplink.name),
-            self._seed(),
+            ula_seed(parts.store),
             parts.clock.time(),
             parts.kernel.borrow,
         )
@@ -507,15 +508,6 @@ class Controller:
             return files.host_files(sandbox, self._parts.resolv_conf())
         owner = stacks.owner_of(sandbox, self._records)
         return files.etc_files(owner, self._records.endpoints_of(owner.id), self._parts.resolv_conf())
-
-    def _seed(self) -> str:
-        """What this host's IPv6 prefix is made from: random once, then the same for ever."""
-        store = self._parts.store
-        seed = store.get_meta("ula-seed")
-        if seed is None:
-            seed = names.new_id()
-            store.set_meta("ula-seed", seed)
-        return seed
 
     def _entered(self, sandbox: Sandbox, endpoint: Endpoint) -> None:
         self.announcements.entered(sandbox, endpoint)

@@ -58,7 +58,7 @@ class Policies:
         _check_enforced(network)
         _check_consistent(change.add)
         for rule in change.add:
-            _check_beyond(rule, network)
+            check_beyond(rule, network)
         old = (network if endpoint is None else endpoint).policy
         found = _changed(Policy() if change.reset or old is None else old, change)
         new = None if found == Policy() else found
@@ -154,7 +154,8 @@ def _check_consistent(rules: Sequence[PolicyRule]) -> None:
             raise Invalid(f"policy: {rule.place} is both allowed and denied; which of the two?")
 
 
-def _check_beyond(rule: PolicyRule, network: Network) -> None:
+def check_beyond(rule: PolicyRule, network: Network) -> None:
+    """Raises Invalid for a rule of which nobody would ever be asked."""
     subnet = next((p for p in network.pools_of(rule.destination.version) if _within(rule, p.subnet)), None)
     if subnet is not None and rule.destination.network_address != subnet.gateway:
         raise Invalid(

@@ -36,6 +36,27 @@ class NetworkSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkChange:
+    """What is to be different about a network that is there."""
+
+    name: str | None = None
+    """None: stays; likewise `internal`."""
+    labels: Mapping[str, str | None] = field(default_factory=dict)
+    """None: taken away; likewise `options`."""
+    options: Mapping[str, str | None] = field(default_factory=dict)
+    internal: bool | None = None
+    ipv4: bool = False
+    """Give it the family, with a subnet that weft chooses, if it has none and none is added."""
+    ipv6: bool = False
+    add_pools: tuple[PoolSpec, ...] = ()
+    remove_pools: tuple[IPNetwork, ...] = ()
+    add_routes: tuple[StaticRoute, ...] = ()
+    """One for a destination that has one already takes its place."""
+    remove_routes: tuple[IPNetwork, ...] = ()
+    """Destinations."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSpec:
     network: str
     """Name, id, or unambiguous beginning of an id."""

@@ -48,8 +48,15 @@ class Records:
         )
 
     def change_network(self, network: Network) -> None:
-        """Of the same id, name and pools."""
+        """Of the same id. Nobody has an address in a pool that it has no more."""
+        old = self.networks[network.id]
         self.networks[network.id] = network
+        if network.name != old.name:
+            self._network_names[network.name] = network.id
+            del self._network_names[old.name]
+        if network.pools != old.pools:
+            kept = {leases.pool.subnet: leases for leases in self._leases[network.id]}
+            self._leases[network.id] = tuple(kept.get(pool.subnet) or Leases(pool) for pool in network.pools)
 
     def change_endpoint(self, endpoint: Endpoint) -> None:
         """Of the same id, sandbox, network and addresses."""

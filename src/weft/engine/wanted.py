@@ -54,12 +54,8 @@ def wanted_network(
 ) -> Network:
     """`host` lists the subnets that the host itself routes; `ula_seed` what its IPv6 /48 is made from; `borrow` says
     what the host has of a link that the network is to use."""
-    check_name("network", spec.name)
-    if stacks.is_reserved(spec.name):
-        raise Conflict(f"network {spec.name!r} cannot be made: the name stands for {stacks.MEANING[spec.name]}")
-    if records.has_network(spec.name) or spec.name in records.preset_names:
-        raise Conflict(f"network {spec.name!r} already exists")
-    options = {**_default_options(spec, config), **spec.options}
+    check_network_name(spec.name, records)
+    options = {**default_options(spec, config), **spec.options}
     driver_named(spec.driver).accept(options)
     borrowed = found_link(spec, options, records, borrow)
     if not spec.ipv4 and not spec.ipv6:
@@ -70,7 +66,7 @@ def wanted_network(
         id=spec.id or names.new_id(),
         name=spec.name,
         driver=spec.driver,
-        pools=tuple(_wanted_pools(settled(spec, options, borrowed), options, records, config, elsewhere, ula_seed)),
+        pools=tuple(wanted_pools(settled(spec, options, borrowed), options, records, config, elsewhere, ula_seed)),
         internal=spec.internal,
         options=options,
         labels=dict(spec.labels),
@@ -81,13 +77,28 @@ def wanted_network(
         routes=spec.routes,
         shown_options=dict(spec.shown_options),
     )
+    return checked_network(network, records)
+
+
+def check_network_name(name: str, records: Records) -> None:
+    """Raises Invalid or Conflict for a name that no further network can have."""
+    check_name("network", name)
+    if stacks.is_reserved(name):
+        raise Conflict(f"network {name!r} cannot be made: the name stands for {stacks.MEANING[name]}")
+    if records.has_network(name) or name in records.preset_names:
+        raise Conflict(f"network {name!r} already exists")
+
+
+def checked_network(network: Network, records: Records) -> Network:
+    """One that is worked out, with what its driver decides for it. Raises Invalid or Conflict if it cannot be."""
     check_routes(network.routes, network.pools, network.name)
-    driver = driver_named(spec.driver)
+    driver = driver_named(network.driver)
     driver.check(network)
     claim = claim_on_parent(network)
     if claim is not None:
-        others = [(n, theirs) for n in records.networks.values() if (theirs := claim_on_parent(n)) is not None]
-        refuse_shared_parent(network, claim, others)
+        others = [n for n in records.networks.values() if n.id != network.id]
+        claims = [(other, theirs) for other in others if (theirs := claim_on_parent(other)) is not None]
+        refuse_shared_parent(network, claim, claims)
     return driver.settled(network) if isinstance(driver, OnParent) else network
 
 
@@ -96,10 +107,10 @@ def uplink_of(spec: NetworkSpec, config: Config) -> Uplink:
     driver = driver_named(spec.driver)
     if not isinstance(driver, OnParent):
         return Uplink()
-    return driver.uplink({**_default_options(spec, config), **spec.options})
+    return driver.uplink({**default_options(spec, config), **spec.options})
 
 
-def _default_options(spec: NetworkSpec, config: Config) -> dict[str, str]:
+def default_options(spec: NetworkSpec, config: Config) -> dict[str, str]:
     """What the settings say for networks of the driver, as far as this one says nothing else. A preset says all."""
     if spec.preset:
         return {}
@@ -117,7 +128,7 @@ def check_settings(config: Config) -> None:
         driver_named(driver).accept(options)
 
 
-def _wanted_pools(
+def wanted_pools(
     spec: NetworkSpec,
     options: Mapping[str, str],
     records: Records,

@@ -11,7 +11,7 @@ from weft.engine.needs import HostPorts
 from weft.engine.specs import PortSpec
 from weft.engine.state import Records
 from weft.errors import Conflict, Invalid
-from weft.model import Endpoint, IPAddress, PortBinding, Sandbox
+from weft.model import Endpoint, IPAddress, PortBinding, Proto, Sandbox
 
 
 def ports_of(
@@ -77,6 +77,22 @@ def check_ports_free(bindings: Sequence[PortBinding], records: Records) -> None:
             raise Conflict(f"{port} is already published by container {publisher.name!r}")
 
 
+def check_each_other(sandboxes: Sequence[Sandbox]) -> None:
+    """Raises Conflict where two of them would publish the same port of the host."""
+    taken: dict[tuple[Proto, int], list[tuple[PortBinding, Sandbox]]] = {}
+    for sandbox in sandboxes:
+        for binding in sandbox.ports:
+            others = taken.setdefault((binding.proto, binding.host_port), [])
+            holder = next((holder for other, holder in others if _is_shared(other, binding)), sandbox)
+            if holder is not sandbox:
+                port = f"port {binding.host_port}/{binding.proto}"
+                raise Conflict(
+                    f"{port} of this host would be published by {holder.name!r} and {sandbox.name!r}; `weft port rm` "
+                    "one of them first"
+                )
+            others.append((binding, sandbox))
+
+
 def _expand(spec: PortSpec, ports: HostPorts, default: IPAddress | None) -> list[PortBinding]:
     first, last = spec.container_port, spec.container_port_end or spec.container_port
     _check_range("container port", first, last)
@@ -110,6 +126,11 @@ def _check_range(what: str, first: int, last: int) -> None:
 
 def _check_once(binding: PortBinding, others: Sequence[PortBinding]) -> None:
     for other in others:
-        same = (other.proto, other.host_port) == (binding.proto, binding.host_port)
-        if same and (None in (other.host_ip, binding.host_ip) or other.host_ip == binding.host_ip):
+        if _is_shared(other, binding):
             raise Conflict(f"port {binding.host_port}/{binding.proto} is asked for twice")
+
+
+def _is_shared(one: PortBinding, other: PortBinding) -> bool:
+    """Whether two bindings want the same port of the same address."""
+    same = (one.proto, one.host_port) == (other.proto, other.host_port)
+    return same and (None in (one.host_ip, other.host_ip) or one.host_ip == other.host_ip)

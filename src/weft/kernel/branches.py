@@ -149,7 +149,7 @@ class Branches:
             if found is not None:
                 place = f"in {item.netns}" if item.netns else "on the host"
                 raise Conflict(f"cannot make {item.kind} {item.name} {place}: a link of that name exists already")
-        if found is not None and not self._branches(item, found):
+        if found is not None and not self._branches(item, found) and not self._turned(there, item, found):
             there.rtnl.send([links.delete(item.name)])
             found = None
         if found is None:
@@ -161,6 +161,13 @@ class Branches:
             mac = item.mac or None
             self._send(there, item, links.set_values(item.name, mac=mac, mtu=item.mtu or found.link.mtu))
         self._set_up(there, item)
+
+    def _turned(self, there: Inside, item: Child, found: _Found) -> bool:
+        """Whether a link that branches off where it should has the item's mode now: so connections over it go on."""
+        if not self._branches_off(item, found):
+            return False
+        values = text(_IFLA_IFNAME, item.name) + nest(_IFLA_LINKINFO, _child_info(item))
+        return not there.rtnl.send([Request(links.RTM_NEWLINK, 0, _HEAD + values)])
 
     def _bear(self, item: Child, values: bytes, info: bytes) -> None:
         """Make a child of which it is known that its name is free where it is to be born.
@@ -216,12 +223,15 @@ class Branches:
 
     def _branches(self, item: Child, found: _Found) -> bool:
         """Whether a link is of the item's kind and mode, and branches off where it should."""
+        return self._branches_off(item, found) and found.mode == _mode(item)
+
+    def _branches_off(self, item: Child, found: _Found) -> bool:
         parent = _look(self._host, item.parent)
         if parent is None or found.link.kind != item.kind:
             return False
         # Of a parent that branches off itself the kernel takes the link below.
         index = parent.link.peer if parent.link.kind in _STACKED else parent.link.index
-        return found.link.peer == index and found.mode == _mode(item)
+        return found.link.peer == index
 
     # Taking away
 

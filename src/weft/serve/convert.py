@@ -10,7 +10,7 @@ from typing import Any
 from weft.drivers import claim_on_parent, driver_named
 from weft.engine.parts import Parts
 from weft.engine.plans import endpoint_gateway, holder, holds_ports
-from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec, PoolSpec, PortChoice, PortSpec
+from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkChange, NetworkSpec, PoolSpec, PortChoice, PortSpec
 from weft.engine.stacks import network_mode
 from weft.errors import Invalid
 from weft.fields import read_address, read_network
@@ -33,6 +33,21 @@ def network_spec(asked: types.NetworkCreate) -> NetworkSpec:
         options=asked.options,
         labels=asked.labels,
         routes=tuple(_route(f"routes[{i}]", route) for i, route in enumerate(asked.routes)),
+    )
+
+
+def network_change(asked: types.NetworkUpdate) -> NetworkChange:
+    return NetworkChange(
+        name=asked.name,
+        labels=asked.labels,
+        options=asked.options,
+        internal=asked.internal,
+        ipv4=asked.ipv4,
+        ipv6=asked.ipv6,
+        add_pools=tuple(_pool_spec(f"add_pools[{i}]", pool) for i, pool in enumerate(asked.add_pools)),
+        remove_pools=tuple(read_network(f"remove_pools[{i}]", text) for i, text in enumerate(asked.remove_pools)),
+        add_routes=tuple(_route(f"add_routes[{i}]", route) for i, route in enumerate(asked.add_routes)),
+        remove_routes=tuple(read_network(f"remove_routes[{i}]", text) for i, text in enumerate(asked.remove_routes)),
     )
 
 

@@ -55,6 +55,27 @@ class NetworkCreate(Request, frozen=True):
     """Every container on the network has them."""
 
 
+class NetworkUpdate(Request, frozen=True):
+    """What is not named stays as it is."""
+
+    name: str | None = None
+    labels: dict[str, str | None] = {}
+    """Null: taken away."""
+    options: dict[str, str | None] = {}
+    """Of the driver; null: taken away."""
+    internal: bool | None = None
+    ipv4: bool = False
+    """Give the network the family, with a subnet that weft chooses, if it has none and none is added."""
+    ipv6: bool = False
+    add_pools: list[PoolCreate] = []
+    remove_pools: list[str] = []
+    """Subnets in which no container has an address."""
+    add_routes: list[RouteCreate] = []
+    """One for a destination that has one already takes its place."""
+    remove_routes: list[str] = []
+    """Destinations."""
+
+
 class PolicyRuleCreate(Request, frozen=True):
     verdict: Literal["allow", "deny"]
     to: str

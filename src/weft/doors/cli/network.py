@@ -9,6 +9,7 @@ from weft.doors.cli.options import put_driver_option, read_attachment, read_pair
 from weft.doors.cli.output import labels_text, matches, show_documents, show_rows
 from weft.doors.cli.progress import Progress
 from weft.doors.cli.session import Session
+from weft.doors.cli.update import COMMAND as UPDATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -213,6 +214,7 @@ id is printed.""",
             ),
         ),
     ),
+    UPDATE,
     Command(
         "network rm",
         "Remove networks that no container is on",
