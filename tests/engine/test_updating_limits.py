@@ -62,7 +62,7 @@ def test_a_container_that_cannot_follow_is_why_it_is_refused():
     spec = EndpointSpec(network="net", options=options)
     made.controller.create_container(ContainerSpec(name="web", networks=(spec,)))
     with pytest.raises(
-        Invalid, match="container 'web' on network 'net': option bandwidth-in-burst: 2000 bytes .* with MTU 9000"
+        Invalid, match=r"container 'web' on network 'net': option bandwidth-in-burst: 2000 bytes .* with MTU 9000"
     ):
         update(made, options={"mtu": "9000"})
     assert made.parts.records.network("net").options == {}
