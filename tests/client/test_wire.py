@@ -116,6 +116,25 @@ def test_a_connection_that_the_server_has_closed_is_not_used_again(tmp_path: Pat
         assert client.ping() == {}
 
 
+def test_what_may_have_happened_already_is_not_asked_for_twice(tmp_path: Path):
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+    def hanging_up(stream: socket.socket) -> None:
+        answering(answer)(stream)
+        stream.recv(65536)  # heard, and perhaps done
+
+    for method, asked_again in (("GET", True), ("DELETE", True), ("POST", False), ("PATCH", False)):
+        with server(tmp_path / method, hanging_up, answering(answer)) as host:
+            client = connect(host)
+            client.ping()
+            if asked_again:
+                assert client.wire.call(method, "/networks/front") == {}
+                continue
+            with pytest.raises(Unavailable):
+                client.wire.call(method, "/networks/front", {})
+            assert client.ping() == {}
+
+
 def test_a_connection_is_used_again(house: House):
     client = house.client
     for _ in range(5):

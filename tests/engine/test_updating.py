@@ -207,6 +207,16 @@ def test_an_added_subnet_is_used_when_the_first_is_full_and_reached_from_it():
 
 
 @in_private_host
+def test_what_was_freed_is_still_not_given_out_again():
+    made = house()
+    net(made, "10.7.0.0/24")
+    assert str(join(made, "one").ipv4) == "10.7.0.2/24"
+    made.controller.remove_container("one")
+    update(made, add_pools=pools("10.8.0.0/24"), labels={"a": "b"})
+    assert str(join(made, "two").ipv4) == "10.7.0.3/24"
+
+
+@in_private_host
 def test_a_missing_family_is_added_and_those_that_are_there_stay_as_they_are():
     made = house()
     network = net(made, "10.7.0.0/24")

@@ -55,7 +55,7 @@ class Wire:
         request = _request(method, target, None if body is None else json.dumps(body).encode())
         connection = self._connection()
         try:
-            status, payload = self._ask(connection, request, again=method != "POST", timeout=timeout)
+            status, payload = self._ask(connection, request, again=method not in ("POST", "PATCH"), timeout=timeout)
         except TimeoutError:
             raise TimeoutError(f"weftd at unix://{self.path} has not answered within {timeout:g} s") from None
         except OSError as error:

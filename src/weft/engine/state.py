@@ -56,7 +56,9 @@ class Records:
             del self._network_names[old.name]
         if network.pools != old.pools:
             kept = {leases.pool.subnet: leases for leases in self._leases[network.id]}
-            self._leases[network.id] = tuple(kept.get(pool.subnet) or Leases(pool) for pool in network.pools)
+            self._leases[network.id] = tuple(
+                kept[pool.subnet] if pool.subnet in kept else Leases(pool) for pool in network.pools
+            )
 
     def change_endpoint(self, endpoint: Endpoint) -> None:
         """Of the same id, sandbox, network and addresses."""
@@ -151,16 +153,21 @@ class Records:
             if leases is not None:
                 leases.release(interface.ip)
 
-    def endpoints_of(self, sandbox_id: str) -> list[Endpoint]:
-        """In gateway order: the first whose network leads outside carries the default route."""
+    def endpoints_of(self, sandbox_id: str, networks: Mapping[str, Network] | None = None) -> list[Endpoint]:
+        """In gateway order: the first whose network leads outside carries the default route.
+
+        `networks`: as if they were these.
+        """
         endpoints = self._of_sandbox.get(sandbox_id, {})
         if len(endpoints) < 2:
             return list(endpoints.values())
-        return sorted(endpoints.values(), key=self.gateway_rank)
+        return sorted(endpoints.values(), key=lambda endpoint: self.gateway_rank(endpoint, networks))
 
-    def gateway_rank(self, endpoint: Endpoint) -> tuple[int, bool, int, str]:
+    def gateway_rank(
+        self, endpoint: Endpoint, networks: Mapping[str, Network] | None = None
+    ) -> tuple[int, bool, int, str]:
         # Docker's order: priority, then a way out at all, then more families, then the network's name.
-        network = self.networks[endpoint.network]
+        network = (self.networks if networks is None else networks)[endpoint.network]
         return (-endpoint.gw_priority, network.internal, -len(endpoint.addresses), network.name)
 
     def endpoints_on(self, network_id: str) -> list[Endpoint]:

@@ -135,32 +135,25 @@ class Updating:
         """Raises Invalid or Conflict where somebody on the network cannot follow; then nothing has changed."""
         records = self.parts.records
         members = [records.sandboxes[endpoint.sandbox] for endpoint in records.endpoints_on(before.id)]
-        old = self._plan(before, members)
-        held = set(records.holding)
-        taking: list[Sandbox] = []
-        leaving: list[Sandbox] = []
-        records.change_network(after)  # so that endpoints stand in the order that they will have
-        try:
-            new = self._plan(after, members)
-            for sandbox in members if old != new else ():
-                holds = plans.holds_ports(records.endpoints_of(sandbox.id), records.networks)
-                if sandbox.ports and holds and sandbox.id not in held:
-                    taking.append(sandbox)
-                elif not holds and sandbox.id in held:
-                    leaving.append(sandbox)
-        finally:
-            records.change_network(before)
+        networks = {**records.networks, after.id: after}
+        old, new = self._plan(before, members, records.networks), self._plan(after, members, networks)
+        taking, leaving = [], []
+        for sandbox in members if old != new else ():
+            holds = plans.holds_ports(records.endpoints_of(sandbox.id), networks)
+            if sandbox.ports and holds and sandbox.id not in records.holding:
+                taking.append(sandbox)
+            elif not holds and sandbox.id in records.holding:
+                leaving.append(sandbox)
         check_ports_free(_ports(taking), records)
         check_each_other(taking)
         return _Turn(before=before, after=after, old=old, new=new, members=members, taking=taking, leaving=leaving)
 
-    def _plan(self, network: Network, members: Sequence[Sandbox]) -> Plan:
-        """Of the network as the records have it now, and of all that belongs to whoever is on it."""
-        records = self.parts.records
+    def _plan(self, network: Network, members: Sequence[Sandbox], networks: plans.Networks) -> Plan:
+        """Of the network, and of all that belongs to whoever is on it, if networks are these."""
         of_members = (
             item
             for sandbox in members
-            for item in plans.sandbox_plan(sandbox, records.endpoints_of(sandbox.id), records.networks)
+            for item in plans.sandbox_plan(sandbox, self.parts.records.endpoints_of(sandbox.id, networks), networks)
         )
         return (*plans.network_plan(network), *of_members)
 
