@@ -15,10 +15,15 @@ from pathlib import Path
 
 from weft.client import Client, connect
 from weft.config import Config
+from weft.engine.acquiring import Acquiring
 from weft.engine.controller import Controller
 from weft.engine.events import EventLog
 from weft.engine.gate import Gate
+from weft.engine.lease_book import LeaseBook
+from weft.engine.leasing import Leasing
 from weft.engine.parts import Parts
+from weft.engine.readdressing import Readdressing
+from weft.engine.renewing import Renewing
 from weft.engine.state import Records
 from weft.engine.worker import Worker
 from weft.errors import Conflict, Invalid
@@ -129,6 +134,7 @@ class House:
     controller: Controller
     worker: Worker
     runtime: NoRuntime
+    leasing: Leasing
 
     @property
     def host(self) -> str:
@@ -159,7 +165,9 @@ def build(directory: Path) -> House:
     )
     controller = Controller(parts, Gate(parts, lambda: ()), worker.when_idle)
     runtime.on_end = lambda ident: worker.submit(partial(controller.ended, ident))
-    return House(config, parts, controller, worker, runtime)
+    acquiring = Acquiring(parts, worker, Nothing(), LeaseBook(parts))  # type: ignore[arg-type]
+    leasing = Leasing(acquiring, Renewing(acquiring, Readdressing(parts, controller.announcements)))
+    return House(config, parts, controller, worker, runtime, leasing)
 
 
 @contextmanager
@@ -171,7 +179,7 @@ def served(directory: Path) -> Iterator[House]:
 
     async def run() -> None:
         house.worker.attach(asyncio.get_running_loop())
-        native = Native(house.controller, house.parts, house.worker)
+        native = Native(house.controller, house.parts, house.worker, house.leasing)
         server = Server(App(prefix=PREFIX, routes=Table(native.routes())))
         stop.append(server.stop)
         listener = listen(house.config.socket_path)
