@@ -22,6 +22,7 @@ import uvloop
 
 from weft import __version__
 from weft.config import Config
+from weft.engine.acquiring import Acquiring
 from weft.engine.adjusting import Adjusting
 from weft.engine.controller import Controller
 from weft.engine.converge import Converge
@@ -31,15 +32,20 @@ from weft.engine.events import Event, EventLog
 from weft.engine.explain import Explainer
 from weft.engine.farewells import Farewells
 from weft.engine.gate import Gate
+from weft.engine.lease_book import LeaseBook
+from weft.engine.leasing import Leasing
 from weft.engine.parts import Parts
 from weft.engine.policies import Policies
 from weft.engine.publishing import Publishing
 from weft.engine.reach import Ways
+from weft.engine.readdressing import Readdressing
+from weft.engine.renewing import Renewing
 from weft.engine.state import Records
 from weft.engine.updating import Updating
 from weft.engine.wanted import check_settings
 from weft.engine.worker import Worker
 from weft.errors import Conflict, WeftError
+from weft.kernel.dhcp import LanDhcp
 from weft.kernel.host import HostLook
 from weft.kernel.linux import LinuxKernel
 from weft.kernel.ports import HostPortSockets
@@ -100,6 +106,7 @@ class Daemon:
     adjusting: Adjusting
     updating: Updating
     policies: Policies
+    leasing: Leasing
 
 
 def build(config: Config, wrap: Callable[[Parts], Parts] = lambda parts: parts) -> Daemon:
@@ -134,6 +141,8 @@ def build(config: Config, wrap: Callable[[Parts], Parts] = lambda parts: parts) 
     controller = Controller(parts, gate, worker.when_idle, farewells)
     controller.announcements.later = worker.later
     look = HostLook(kernel, config)
+    acquiring = Acquiring(parts, worker, LanDhcp(), LeaseBook(parts))
+    leasing = Leasing(acquiring, Renewing(acquiring, Readdressing(parts, controller.announcements)))
 
     def restore_names() -> None:
         converge.reconcile_names()
@@ -161,6 +170,7 @@ def build(config: Config, wrap: Callable[[Parts], Parts] = lambda parts: parts) 
         adjusting=Adjusting(parts),
         updating=Updating(parts, gate, farewells),
         policies=Policies(parts, gate),
+        leasing=leasing,
     )
 
 
@@ -175,9 +185,9 @@ async def run(daemon: Daemon) -> None:
         *Update(daemon.updating, daemon.worker).routes(),
         *PolicyRoutes(daemon.policies, daemon.worker).routes(),
     )
-    native = Native(daemon.controller, daemon.parts, daemon.worker, more)
+    native = Native(daemon.controller, daemon.parts, daemon.worker, daemon.leasing, more)
     patience = Patience()
-    docker = DockerApi(docker_routes(daemon.controller, daemon.parts, daemon.worker), patience)
+    docker = DockerApi(docker_routes(daemon.controller, daemon.parts, daemon.worker, daemon.leasing), patience)
     app = App(prefix=PREFIX, routes=Table(native.routes()), others=docker, patience=patience)
     servers = [Server(app)]
     if daemon.config.tcp:
@@ -189,6 +199,7 @@ async def run(daemon: Daemon) -> None:
     ears = _Ears(daemon, loop)
     await daemon.worker.call(daemon.converge.start, rebooted=_rebooted(daemon.config.run_dir))
     ears.listen()
+    daemon.leasing.start()
     daemon.worker.when_idle(daemon.controller.prepare)
     gc.collect()
     gc.freeze()  # the records of a large host would make every full collection slow

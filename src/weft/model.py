@@ -94,6 +94,9 @@ class Policy:
     rules: tuple[PolicyRule, ...] = ()
 
 
+Ipam = Literal["default", "dhcp"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     id: str
@@ -118,6 +121,8 @@ class Network:
     shown_options: Mapping[str, str] = field(default_factory=dict)
     """Options of Docker's that other fields have taken up, to be shown to its clients as they gave them."""
     policy: Policy | None = None
+    ipam: Ipam = "default"
+    """Who gives out IPv4 addresses: weft, or (dhcp) a server of the LAN that the network is on."""
 
     def pools_of(self, version: int) -> tuple[Pool, ...]:
         """Those of one IP version; empty where the network does not have it."""
@@ -161,6 +166,36 @@ class Endpoint:
 
     def address(self, version: int) -> IPInterface | None:
         return self.ipv4 if version == 4 else self.ipv6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DhcpClient:
+    """An endpoint as DHCP servers know it."""
+
+    endpoint: str
+    """Its id, from which the client identifier follows."""
+    network: str
+    """The network's id."""
+    parent: str
+    """The link of the host over which servers are asked."""
+    mac: str
+    hostname: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DhcpLease:
+    """An address that a DHCP server has given to an endpoint for a time. Times are in seconds since the epoch."""
+
+    client: DhcpClient
+    address: IPv4Address
+    server: IPv4Address
+    server_mac: str
+    """By which the server is reached: its own, or that of a router before it."""
+    obtained: float
+    renew: float
+    """From when on its server, and from when on any, is asked to let the endpoint keep it."""
+    rebind: float
+    expires: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,3 +92,8 @@ def mac_of(address: IPv4Address | IPv6Address) -> str:
     """
     prefix = b"\x02\x42" if isinstance(address, IPv4Address) else b"\x02\x43"
     return (prefix + address.packed[-4:]).hex(":")
+
+
+def mac_of_endpoint(endpoint_id: str) -> str:
+    """A locally administered MAC for whoever needs one before there is an address."""
+    return f"02:44:{':'.join(endpoint_id[at : at + 2] for at in range(0, 8, 2))}"

@@ -78,7 +78,7 @@ class Request:
 def routes() -> tuple[Route, ...]:
     """weftd's own table, with nothing behind it."""
     parts = SimpleNamespace(store=SimpleNamespace(metas=lambda _: {}), records=SimpleNamespace(preset_names=set()))
-    return docker_routes(None, parts, None)  # type: ignore[arg-type]
+    return docker_routes(None, parts, None, None)  # type: ignore[arg-type]
 
 
 def request_for(route: Route, whim: Whim) -> Request:

@@ -54,6 +54,7 @@ def prepare(house: House) -> None:
         (["kill", "-s", "T"], ["TERM"]),
         (["completion", "z"], ["zsh"]),
         (["network", "create", "-d", "m"], ["macvlan"]),
+        (["network", "create", "--ipam-driver", "d"], ["default", "dhcp"]),
         (["network", "create", "-o", "mo"], ["mode="]),
         (["network", "create", "-o", "ho"], ["host-access="]),
         (["network", "create", "-o", "parent=l"], []),

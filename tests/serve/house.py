@@ -15,11 +15,16 @@ from pathlib import Path
 
 from weft.client import Client, connect
 from weft.config import Config
+from weft.engine.acquiring import Acquiring
 from weft.engine.controller import Controller
 from weft.engine.events import EventLog
 from weft.engine.farewells import Farewells
 from weft.engine.gate import Gate
+from weft.engine.lease_book import LeaseBook
+from weft.engine.leasing import Leasing
 from weft.engine.parts import Parts
+from weft.engine.readdressing import Readdressing
+from weft.engine.renewing import Renewing
 from weft.engine.state import Records
 from weft.engine.updating import Updating
 from weft.engine.worker import Worker
@@ -133,6 +138,7 @@ class House:
     updating: Updating
     worker: Worker
     runtime: NoRuntime
+    leasing: Leasing
 
     @property
     def host(self) -> str:
@@ -164,7 +170,9 @@ def build(directory: Path) -> House:
     gate, farewells = Gate(parts, lambda: ()), Farewells(parts.kernel, worker.when_idle)
     controller = Controller(parts, gate, worker.when_idle, farewells)
     runtime.on_end = lambda ident: worker.submit(partial(controller.ended, ident))
-    return House(config, parts, controller, Updating(parts, gate, farewells), worker, runtime)
+    acquiring = Acquiring(parts, worker, Nothing(), LeaseBook(parts))  # type: ignore[arg-type]
+    leasing = Leasing(acquiring, Renewing(acquiring, Readdressing(parts, controller.announcements)))
+    return House(config, parts, controller, Updating(parts, gate, farewells), worker, runtime, leasing)
 
 
 @contextmanager
@@ -177,7 +185,7 @@ def served(directory: Path) -> Iterator[House]:
     async def run() -> None:
         house.worker.attach(asyncio.get_running_loop())
         update = Update(house.updating, house.worker)
-        native = Native(house.controller, house.parts, house.worker, update.routes())
+        native = Native(house.controller, house.parts, house.worker, house.leasing, update.routes())
         server = Server(App(prefix=PREFIX, routes=Table(native.routes())))
         stop.append(server.stop)
         listener = listen(house.config.socket_path)

@@ -23,7 +23,7 @@ def test_the_page_lists_every_route_and_no_other(house: House):
         *Update(None, house.worker).routes(),  # type: ignore[arg-type]
         *PolicyRoutes(None, house.worker).routes(),  # type: ignore[arg-type]
     )
-    routes = Native(house.controller, house.parts, house.worker, more).routes()
+    routes = Native(house.controller, house.parts, house.worker, house.leasing, more).routes()
     listed = set(re.findall(r"^\| `((?:GET|POST|PUT|PATCH|DELETE) /[^`]*)`", PAGE, re.MULTILINE))
     assert listed == {f"{route.method} {route.path}" for route in routes}
 

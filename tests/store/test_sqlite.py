@@ -399,3 +399,19 @@ def test_a_death_after_a_transaction_leaves_all_of_it(path: str):
     assert os.WTERMSIG(status) == signal.SIGKILL
     loaded = reopened(path)
     assert (loaded.sandboxes, loaded.endpoints, loaded.pending) == ([SANDBOX], [endpoint(2)], {SANDBOX.id})
+
+
+def test_an_endpoint_that_has_another_address_leaves_the_former_to_others(store: SqliteStore):
+    store.put(network=NETWORK, sandbox=SANDBOX, endpoints=(endpoint(2), endpoint(3)))
+    store.put(endpoints=(endpoint(2, "10.0.0.9/24"),))
+    with pytest.raises(Conflict):
+        store.put(endpoints=(endpoint(4, "10.0.0.9/24"),))
+    store.put(endpoints=(endpoint(4, "10.0.0.2/24"),))
+    store.put(endpoints=(replace(endpoint(3), ipv4=None),))
+    store.put(endpoints=(endpoint(5, "10.0.0.3/24"),))
+    assert {str(e.ipv4) for e in store.load().endpoints} == {"10.0.0.9/24", "10.0.0.2/24", "None", "10.0.0.3/24"}
+
+
+def test_who_gives_out_a_networks_addresses_is_kept(store: SqliteStore):
+    store.put(network=replace(NETWORK, ipam="dhcp"))
+    assert store.load().networks[0].ipam == "dhcp"

@@ -81,6 +81,8 @@ class Network(Answer):
     id: str
     name: str
     driver: str
+    ipam: str
+    """Who gives out IPv4 addresses: default (weft) or dhcp."""
     internal: bool
     ipv4: bool
     ipv6: bool
@@ -114,6 +116,15 @@ class Port(Answer):
     host_port: int
 
 
+class Lease(Answer):
+    """What a DHCP server has given. Times are in seconds since the epoch."""
+
+    server: str
+    obtained: float
+    renews: float
+    expires: float
+
+
 class Endpoint(Answer):
     """A container's interface on one network. `ipv4` and `ipv6` with prefix length, such as "10.7.0.2/24"."""
 
@@ -130,6 +141,12 @@ class Endpoint(Answer):
     names: list[str]
     gw_priority: int
     options: dict[str, str]
+    lease: Lease | None
+    """Of the IPv4 address, where a DHCP server has given it."""
+
+    def __init__(self, document: dict[str, Any], /) -> None:
+        lease = document.get("lease")
+        super().__init__(document, lease=None if lease is None else Lease(lease))
 
 
 class Exit(Answer):

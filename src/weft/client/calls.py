@@ -34,8 +34,10 @@ class Networks:
         options: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
         routes: Sequence[tuple[str, str]] = (),
+        ipam: str = "default",
     ) -> Network:
-        """Make a network. The daemon chooses what is not given. `routes`: (destination, gateway).
+        """Make a network. The daemon chooses what is not given. `routes`: (destination, gateway). `ipam`: "dhcp" for
+        IPv4 addresses from a server of the LAN (macvlan, ipvlan).
 
         Raises Conflict where the name or a subnet is taken.
         """
@@ -49,6 +51,7 @@ class Networks:
             "options": options or {},
             "labels": labels or {},
             "routes": [{"destination": destination, "gateway": gateway} for destination, gateway in routes],
+            "ipam": ipam,
         }
         return Network(self._wire.call("POST", "/networks", body))
 

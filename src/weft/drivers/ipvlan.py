@@ -80,6 +80,9 @@ class IpvlanDriver:
         mode = f"mode {options.mode}, flag {options.flag}"
         return Claim(parent=options.uplink.link(network), kind=self.name, mode=mode, own_macs=False)
 
+    def is_on_wire(self, options: Mapping[str, str]) -> bool:
+        return read(options).mode == "l2"
+
     def settled(self, network: Network) -> Network:
         return network if read(network.options).uplink.name else replace(network, internal=True)
 

@@ -68,7 +68,13 @@ class MacvlanDriver:
         return False
 
     def check(self, network: Network) -> None:
-        refuse_way_out(network, read(network.options).uplink)
+        options = read(network.options)
+        refuse_way_out(network, options.uplink)
+        if network.ipam == "dhcp" and options.host_access and not any(a.version == 4 for a in options.host_addresses):
+            raise Invalid(
+                f"option {HOST_ACCESS}: the DHCP server knows nothing of an address that weft would choose; name one "
+                f"that it gives to nobody, as in {HOST_ACCESS}=ADDRESS"
+            )
         self.accept_endpoint(network, {})
 
     def check_change(self, before: Network, after: Network) -> None:
@@ -86,6 +92,9 @@ class MacvlanDriver:
         alone = options.mode == "passthru"
         parent = options.uplink.link(network)
         return Claim(parent=parent, kind=self.name, mode="", alone=alone, own_macs=not alone)
+
+    def is_on_wire(self, options: Mapping[str, str]) -> bool:
+        return True
 
     def settled(self, network: Network) -> Network:
         options = read(network.options)

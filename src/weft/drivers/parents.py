@@ -75,6 +75,9 @@ class OnParent(Protocol):
 
     def claim(self, network: Network) -> Claim: ...
 
+    def is_on_wire(self, options: Mapping[str, str]) -> bool:
+        """Whether containers are neighbours of those on the parent's wire, broadcasts and all."""
+
     def settled(self, network: Network) -> Network:
         """The network with what the driver decides for it. Raises Invalid or Conflict (an address of the host's)."""
 

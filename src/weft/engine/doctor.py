@@ -20,7 +20,7 @@ from weft.engine.gate import Gate, forwarded
 from weft.engine.parts import Parts
 from weft.errors import WeftError
 from weft.explain.health.checks import examine
-from weft.explain.health.facts import HostFacts, Loss, NetworkUse, OwnFacts
+from weft.explain.health.facts import HostFacts, LeaseUse, Loss, NetworkUse, OwnFacts
 from weft.explain.health.finding import Report
 from weft.explain.items import wording
 from weft.model import Network, Sandbox
@@ -136,6 +136,8 @@ class Examination:
                 networks=tuple(self._use(network) for network in list(records.networks.values())),
                 containers=len(self._live()),
                 losses=tuple(self._losses),
+                leases=tuple(self._leases()),
+                now=self._parts.clock.time(),
                 lost_namespaces=tuple(self._lost),
                 firewall=self._firewall,
                 closed=self._closed,
@@ -208,6 +210,18 @@ class Examination:
 
     def _live(self) -> list[Sandbox]:
         return [sandbox for sandbox in list(self._parts.records.sandboxes.values()) if sandbox.exit is None]
+
+    def _leases(self) -> Iterator[LeaseUse]:
+        records = self._parts.records
+        for lease in list(records.dhcp_leases.values()):
+            owner = records.endpoints.get(lease.client.endpoint)
+            if owner is not None:
+                yield LeaseUse(
+                    container=records.sandboxes[owner.sandbox].name,
+                    network=records.networks[owner.network].name,
+                    lease=lease,
+                    held=owner.ipv4 is not None,
+                )
 
     def _use(self, network: Network) -> NetworkUse:
         plan, driver = plans.network_plan(network), driver_named(network.driver)

@@ -60,6 +60,7 @@ class Explainer:
             firewall=self._gate.intact(),
             answers=None,
             elsewhere=network_mode(sandbox, self._records),
+            now=self._parts.clock.time(),
             holds_ports=not endpoints or plans.holds_ports(endpoints, self._records.networks),
         )
         return facts, self._asker(sandbox, attachments)
@@ -110,6 +111,7 @@ class Explainer:
             names=plans.holder(self._records.sandboxes[endpoint.sandbox], endpoint).names,
             neighbours=tuple(sorted((self._neighbour(other) for other in others), key=lambda n: n.name)),
             plan=plans.network_plan(network),
+            lease=self._records.dhcp_leases.get(endpoint.id),
         )
 
     def _neighbour(self, endpoint: Endpoint) -> Neighbour:

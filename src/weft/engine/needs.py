@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Protocol
 
+from weft.dhcp.client import Grant, Refusal
+from weft.dhcp.client import Identity as Identified
 from weft.model import Borrowed, Endpoint, Exit, IPAddress, IPNetwork, Network, PortBinding, Proto, Sandbox
 from weft.plan import Item, NftElement, Plan, ProxyNeighbour
 
@@ -197,6 +200,53 @@ class View:
     """Upstream servers, in order; empty means the host's."""
     links: tuple[tuple[str, str], ...] = ()
     """(alias, name): what this sandbox alone calls somebody, and a name that everybody knows."""
+
+
+class LanServers(Protocol):
+    """DHCP servers, asked over a link of the host in the place of an endpoint.
+
+    Methods wait for answers, and may be called on any thread but the engine's. All raise NotFound (no such link) or
+    Unavailable (it is down).
+    """
+
+    def mac_of(self, parent: str) -> bytes: ...
+
+    def discover(
+        self,
+        parent: str,
+        who: Identified,
+        *,
+        wanted: IPv4Address | None = None,
+        fits: Callable[[Grant], bool] = ...,
+        seconds: float,
+    ) -> tuple[Grant | None, Grant | None]:
+        """The first offer that fits, and the first that does not: nothing is taken by that. Calls `fits` there."""
+
+    def request(self, parent: str, who: Identified, offer: Grant, *, seconds: float) -> Grant | Refusal | None:
+        """Take what was offered. None: the server says nothing; likewise below."""
+
+    def reclaim(self, parent: str, who: Identified, address: IPv4Address, *, seconds: float) -> Grant | Refusal | None:
+        """Ask whoever may know whether an address that was had before still is."""
+
+    def renew(
+        self,
+        parent: str,
+        who: Identified,
+        address: IPv4Address,
+        server: tuple[IPv4Address, bytes] | None,
+        *,
+        seconds: float,
+    ) -> Grant | Refusal | None:
+        """Keep an address that is in use, of its server (address, MAC) or (None) of any."""
+
+    def is_taken(self, parent: str, address: IPv4Address, mac: bytes) -> bool:
+        """Whether some other machine on the wire answers for the address."""
+
+    def release(self, parent: str, who: Identified, address: IPv4Address, server: tuple[IPv4Address, bytes]) -> None:
+        """Give it back. Nobody says whether that was heard."""
+
+    def decline(self, parent: str, who: Identified, address: IPv4Address, server: IPv4Address) -> None:
+        """Tell the server that somebody else has it."""
 
 
 class Names(Protocol):

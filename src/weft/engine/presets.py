@@ -85,6 +85,7 @@ class Presets:
             pools=common.pools,
             options=common.options,
             shown_options=common.shown_options,
+            ipam=common.ipam,
             ipv4=common.ipv4,
             ipv6=common.ipv6,
         )
@@ -103,6 +104,7 @@ def _write(preset: Preset) -> str:
             "options": dict(spec.options),
             "shown_options": dict(spec.shown_options),
             "labels": dict(spec.labels),
+            "ipam": spec.ipam,
         }
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from weft.model import IPAddress, IPNetwork, PortBinding, Process, Proto, StaticRoute
+from weft.model import DhcpLease, IPAddress, IPNetwork, PortBinding, Process, Proto, StaticRoute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,8 @@ class NetworkSpec:
     preset: str = ""
     routes: tuple[StaticRoute, ...] = ()
     shown_options: Mapping[str, str] = field(default_factory=dict)
+    ipam: str = "default"
+    """Or "dhcp"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,8 @@ class EndpointSpec:
     ifname: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     """Of the network's driver."""
+    lease: DhcpLease | None = None
+    """What `leasing` has got for it, on a network of the IPAM driver dhcp."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

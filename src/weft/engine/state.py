@@ -12,7 +12,18 @@ from typing import TypeVar
 from weft.engine import plans
 from weft.errors import Conflict, NotFound
 from weft.ipam.leases import Leases
-from weft.model import Endpoint, IPAddress, IPInterface, IPNetwork, Network, Origin, PortBinding, Proto, Sandbox
+from weft.model import (
+    DhcpLease,
+    Endpoint,
+    IPAddress,
+    IPInterface,
+    IPNetwork,
+    Network,
+    Origin,
+    PortBinding,
+    Proto,
+    Sandbox,
+)
 from weft.names import SHORT
 
 _Named = TypeVar("_Named", Network, Sandbox)
@@ -27,6 +38,10 @@ class Records:
         """No network may have one of these (`presets`)."""
         self.holding: set[str] = set()
         """The sandboxes for which published ports are reserved on the host: all but those on routed networks alone."""
+        self.dhcp_leases: dict[str, DhcpLease] = {}
+        """By endpoint's id; also of endpoints that are still to come, or have just left (`leasing`)."""
+        self.leased_networks: set[str] = set()
+        """Ids of those whose addresses are had from a DHCP server."""
         self._network_names: dict[str, str] = {}
         self._sandbox_names: dict[str, str] = {}
         self._sharers: dict[str, dict[str, None]] = {}
@@ -42,6 +57,8 @@ class Records:
         self.networks[network.id] = network
         self._network_names[network.name] = network.id
         self._of_network.setdefault(network.id, {})
+        if network.ipam == "dhcp":
+            self.leased_networks.add(network.id)
         given = last or {}
         self._leases[network.id] = tuple(
             Leases(pool, last=given.get((network.id, pool.subnet))) for pool in network.pools
@@ -71,6 +88,7 @@ class Records:
         self._network_names.pop(network.name, None)
         self._of_network.pop(network.id, None)
         self._leases.pop(network.id, None)
+        self.leased_networks.discard(network.id)
 
     def network(self, ref: str) -> Network:
         """By name, id, or unambiguous beginning of an id. Raises NotFound or Conflict (ambiguous)."""
@@ -144,10 +162,18 @@ class Records:
         self._of_sandbox[endpoint.sandbox][endpoint.id] = endpoint
         self._of_network[endpoint.network][endpoint.id] = endpoint
 
+    def readdress_endpoint(self, endpoint: Endpoint) -> None:
+        """By one with other addresses in the same place; at no time is there none."""
+        self._release_addresses(self.endpoints[endpoint.id])
+        self.add_endpoint(endpoint)
+
     def drop_endpoint(self, endpoint: Endpoint) -> None:
         self.endpoints.pop(endpoint.id, None)
         self._of_sandbox.get(endpoint.sandbox, {}).pop(endpoint.id, None)
         self._of_network.get(endpoint.network, {}).pop(endpoint.id, None)
+        self._release_addresses(endpoint)
+
+    def _release_addresses(self, endpoint: Endpoint) -> None:
         for interface in endpoint.addresses:
             leases = self._leases_at(endpoint.network, interface)
             if leases is not None:

@@ -15,7 +15,7 @@ from weft.config import Config
 from weft.drivers import claim_on_parent, driver_named, manners_of
 from weft.drivers.driver import Leaning
 from weft.drivers.parents import OnParent, Uplink, refuse_shared_parent
-from weft.engine import nicknames, plans, stacks
+from weft.engine import leased, nicknames, plans, stacks
 from weft.engine.borrowing import found_link, settled
 from weft.engine.routes import check_routes
 from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec, PoolSpec
@@ -55,8 +55,10 @@ def wanted_network(
     """`host` lists the subnets that the host itself routes; `ula_seed` what its IPv6 /48 is made from; `borrow` says
     what the host has of a link that the network is to use."""
     check_network_name(spec.name, records)
-    options = {**default_options(spec, config), **spec.options}
+    options = options_of(spec, config)
     driver_named(spec.driver).accept(options)
+    leased.check(spec, options)
+    leased.check_known(spec)
     borrowed = found_link(spec, options, records, borrow)
     if not spec.ipv4 and not spec.ipv6:
         raise Invalid(f"network {spec.name!r} would have neither IPv4 nor IPv6: leave out --ipv4=false or add --ipv6")
@@ -76,6 +78,7 @@ def wanted_network(
         borrowed=borrowed,
         routes=spec.routes,
         shown_options=dict(spec.shown_options),
+        ipam="dhcp" if spec.ipam == leased.DHCP else "default",
     )
     return checked_network(network, records)
 
@@ -105,9 +108,12 @@ def checked_network(network: Network, records: Records) -> Network:
 def uplink_of(spec: NetworkSpec, config: Config) -> Uplink:
     """The link of the host that the network is to branch off from, if from any. Raises Invalid, NotFound (driver)."""
     driver = driver_named(spec.driver)
-    if not isinstance(driver, OnParent):
-        return Uplink()
-    return driver.uplink({**default_options(spec, config), **spec.options})
+    return driver.uplink(options_of(spec, config)) if isinstance(driver, OnParent) else Uplink()
+
+
+def options_of(spec: NetworkSpec, config: Config) -> dict[str, str]:
+    """The driver's, with those of the settings."""
+    return {**default_options(spec, config), **spec.options}
 
 
 def default_options(spec: NetworkSpec, config: Config) -> dict[str, str]:
@@ -201,21 +207,23 @@ def wanted_endpoint(
     """The endpoint with its addresses chosen; they are held once the record is added. `beginning`: of its id."""
     if any(endpoint.network == network.id for endpoint in present):
         raise Conflict(f"container {sandbox.name!r} is already on network {network.name!r}")
-    own_mac = _may_have_mac(spec, network, records)
+    own_mac = may_have_mac(spec, network, records)
     for alias in (*spec.aliases, *(alias for _, alias in spec.links)):
         check_name("alias", alias)
     driver_named(network.driver).accept_endpoint(network, spec.options)
+    if network.ipam == leased.DHCP:
+        spec = leased.settled(spec, network)
     chosen = [_choose(spec, network, records, version) for version in (4, 6)]
     ipv4, ipv6 = chosen
     first = ipv4 or ipv6
     assert first is not None, "a network has at least one family"
     ifname = _ifname(spec.ifname, present, manners_of(network).prefix)
     return Endpoint(
-        id=names.new_id(beginning),
+        id=spec.lease.client.endpoint if spec.lease else names.new_id(beginning),
         network=network.id,
         sandbox=sandbox.id,
         ifname=ifname,
-        mac=(_mac(spec.mac) if spec.mac else names.mac_of(first[0])) if own_mac else "",
+        mac=(checked_mac(spec.mac) if spec.mac else names.mac_of(first[0])) if own_mac else "",
         ipv4=IPv4Interface((int(ipv4[0]), ipv4[1])) if ipv4 else None,
         ipv6=IPv6Interface((int(ipv6[0]), ipv6[1])) if ipv6 else None,
         aliases=spec.aliases,
@@ -227,7 +235,7 @@ def wanted_endpoint(
     )
 
 
-def _may_have_mac(spec: EndpointSpec, network: Network, records: Records) -> bool:
+def may_have_mac(spec: EndpointSpec, network: Network, records: Records) -> bool:
     """Whether the interface has a MAC of its own. Raises Exhausted where the parent has a container already."""
     claim = claim_on_parent(network)
     if claim is None:
@@ -308,7 +316,7 @@ def _sysctl(key: str, value: str, ifname: str) -> tuple[str, str]:
     return key.replace("IFNAME", ifname.replace(".", "/")), value
 
 
-def _mac(text: str) -> str:
+def checked_mac(text: str) -> str:
     if not _MAC.fullmatch(text):
         raise Invalid(f"MAC address {text!r} is not valid: six pairs of hex digits, such as 02:42:ac:11:00:02")
     if int(text[:2], 16) & 1:

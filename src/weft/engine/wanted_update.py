@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from weft.config import Config
 from weft.drivers import driver_named
+from weft.engine import leased
 from weft.engine.borrowing import settled
 from weft.engine.policies import check_beyond
 from weft.engine.specs import NetworkChange, NetworkSpec, PoolSpec
@@ -35,6 +36,7 @@ def updated_network(
     driver = driver_named(network.driver)
     options = _options(network, change, config)
     driver.accept(options)
+    leased.check(NetworkSpec(name=network.name, driver=network.driver, ipam=network.ipam), options)
     pools = _pools(network, change, options, records, config, host, ula_seed)
     wanted = replace(
         network,
@@ -119,6 +121,11 @@ def _pools(
 ) -> tuple[Pool, ...]:
     gone = [_unused(network, subnet, records) for subnet in change.remove_pools]
     left = [pool for pool in network.pools if pool not in gone]
+    touched = [*(pool.subnet for pool in change.add_pools), *change.remove_pools]
+    if network.ipam == leased.DHCP and any(subnet is not None and subnet.version == 4 for subnet in touched):
+        raise Conflict(
+            f"network {network.name!r} has the IPv4 subnet of its DHCP server and no other; make another network"
+        )
     spec = _addition(network, change, left)
     added: list[Pool] = []
     if spec.ipv4 or spec.ipv6:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from weft.explain.explanation import Drift, Explanation, Line, Section, explanation
 from weft.explain.items import item_line
+from weft.explain.leases import lease_lines
 from weft.explain.ports import port_lines
-from weft.model import Endpoint, IPAddress, Network, Sandbox
+from weft.model import DhcpLease, Endpoint, IPAddress, Network, Sandbox
 from weft.names import NAMESERVER, detour, veth
 from weft.plan import (
     HOST,
@@ -56,6 +57,8 @@ class Attachment:
     neighbours: tuple[Neighbour, ...]
     plan: Plan
     """The network's own."""
+    lease: DhcpLease | None = None
+    """Of its IPv4 address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,7 @@ class ContainerFacts:
     """None: the name server was not asked, or does not answer at all."""
     elsewhere: str = ""
     """none, host, or container:NAME, in the place of networks."""
+    now: float = 0.0
     holds_ports: bool = True
     """Whether its published ports are ports of the host."""
 
@@ -124,6 +128,7 @@ def _interface(attachment: Attachment, facts: ContainerFacts) -> Section:
         lines=(
             *(shared_line(item, network, facts.drift) for item in shared),
             *(item_line(item, facts.drift) for item in own),
+            *lease_lines(attachment.lease, endpoint, now=facts.now),
         ),
     )
 
@@ -208,7 +213,7 @@ def _names_on(attachment: Attachment, answers: Answers | None) -> Iterator[Line]
     network = attachment.network.name
     for name in attachment.names:
         asked = qualified(name, network)
-        text = f"{name} → {shown}, on {network}"
+        text = f"{name} → {shown or 'no address'}, on {network}"
         why = "Whoever is on that network finds it by this name. The name with the network's means that one only."
         if answers is None:
             yield Line(text=text, why=why)

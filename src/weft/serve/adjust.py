@@ -31,6 +31,4 @@ class Adjust:
         asked: types.Adjust = call.body
         endpoint = await self.worker.call(self.adjusting.adjust, call.ref, asked.container, asked.options)
         records = self.adjusting.parts.records
-        return convert.endpoint_answer(
-            records.sandboxes[endpoint.sandbox], endpoint, records.networks[endpoint.network]
-        )
+        return convert.endpoint_answer(records.sandboxes[endpoint.sandbox], endpoint, records)

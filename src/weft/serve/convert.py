@@ -12,9 +12,22 @@ from weft.engine.parts import Parts
 from weft.engine.plans import endpoint_gateway, holder, holds_ports
 from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkChange, NetworkSpec, PoolSpec, PortChoice, PortSpec
 from weft.engine.stacks import network_mode
+from weft.engine.state import Records
 from weft.errors import Invalid
 from weft.fields import read_address, read_network
-from weft.model import Endpoint, IPAddress, IPNetwork, Network, Pool, PortBinding, Process, Proto, Sandbox, StaticRoute
+from weft.model import (
+    DhcpLease,
+    Endpoint,
+    IPAddress,
+    IPNetwork,
+    Network,
+    Pool,
+    PortBinding,
+    Process,
+    Proto,
+    Sandbox,
+    StaticRoute,
+)
 from weft.names import short
 from weft.serve import types
 from weft.serve.lives import pid_of, state_of
@@ -33,6 +46,7 @@ def network_spec(asked: types.NetworkCreate) -> NetworkSpec:
         options=asked.options,
         labels=asked.labels,
         routes=tuple(_route(f"routes[{i}]", route) for i, route in enumerate(asked.routes)),
+        ipam=asked.ipam,
     )
 
 
@@ -194,6 +208,7 @@ def _network_fields(network: Network) -> dict[str, Any]:
         "id": network.id,
         "name": network.name,
         "driver": network.driver,
+        "ipam": network.ipam,
         "internal": network.internal,
         "ipv4": bool(network.pools_of(4)),
         "ipv6": bool(network.pools_of(6)),
@@ -237,14 +252,15 @@ def container_answer(sandbox: Sandbox, parts: Parts) -> types.Container:
         log=f"{config.state_dir}/containers/{short(sandbox.id)}/log" if ours else None,
         ports=[port_answer(binding) for binding in shown_ports(sandbox, sandbox.ports, parts)],
         endpoints=[
-            endpoint_answer(sandbox, endpoint, network)
+            endpoint_answer(sandbox, endpoint, parts.records)
             for endpoint in parts.records.endpoints_of(sandbox.id)
-            if (network := parts.records.networks.get(endpoint.network)) is not None
+            if endpoint.network in parts.records.networks
         ],
     )
 
 
-def endpoint_answer(sandbox: Sandbox, endpoint: Endpoint, network: Network) -> types.Endpoint:
+def endpoint_answer(sandbox: Sandbox, endpoint: Endpoint, records: Records) -> types.Endpoint:
+    network, lease = records.networks[endpoint.network], records.dhcp_leases.get(endpoint.id)
     return types.Endpoint(
         id=endpoint.id,
         network=network.name,
@@ -259,7 +275,12 @@ def endpoint_answer(sandbox: Sandbox, endpoint: Endpoint, network: Network) -> t
         names=list(holder(sandbox, endpoint).names),
         gw_priority=endpoint.gw_priority,
         options=dict(endpoint.options),
+        lease=None if lease is None else _lease_answer(lease),
     )
+
+
+def _lease_answer(lease: DhcpLease) -> types.Lease:
+    return types.Lease(server=str(lease.server), obtained=lease.obtained, renews=lease.renew, expires=lease.expires)
 
 
 def shown_ports(sandbox: Sandbox, ports: Sequence[PortBinding], parts: Parts) -> Iterable[PortBinding]:

@@ -14,6 +14,7 @@ import msgspec
 
 from weft import __version__
 from weft.engine.controller import Controller
+from weft.engine.leasing import Leasing
 from weft.engine.parts import Parts
 from weft.engine.specs import ContainerSpec
 from weft.engine.worker import Worker
@@ -34,6 +35,7 @@ class Native:
     controller: Controller
     parts: Parts
     worker: Worker
+    leasing: Leasing
     more: tuple[Route, ...] = ()
     """Routes of others under the same prefix."""
 
@@ -211,7 +213,8 @@ class Native:
     # Networks
 
     async def create_network(self, call: Call) -> types.Network:
-        network = await self.worker.call(self.controller.create_network, convert.network_spec(call.body))
+        async with self.leasing.network(convert.network_spec(call.body)) as spec:
+            network = await self.worker.call(self.controller.create_network, spec)
         return convert.network_answer(network)
 
     async def list_networks(self, call: Call) -> list[types.Network]:
@@ -229,12 +232,9 @@ class Native:
 
     async def connect(self, call: Call) -> types.Endpoint:
         asked: types.Connect = call.body
-        spec = convert.connect_spec(call.ref, asked)
-        endpoint = await self.worker.call(self.controller.connect, call.ref, asked.container, spec)
-        records = self.parts.records
-        return convert.endpoint_answer(
-            records.sandboxes[endpoint.sandbox], endpoint, records.networks[endpoint.network]
-        )
+        async with self.leasing.endpoint(asked.container, convert.connect_spec(call.ref, asked)) as spec:
+            endpoint = await self.worker.call(self.controller.connect, call.ref, asked.container, spec)
+        return convert.endpoint_answer(self.parts.records.sandboxes[endpoint.sandbox], endpoint, self.parts.records)
 
     async def disconnect(self, call: Call) -> None:
         asked: types.Disconnect = call.body
@@ -243,7 +243,8 @@ class Native:
     # Containers
 
     async def create_container(self, call: Call) -> types.Container:
-        sandbox = await self.worker.call_briefly(self._create, convert.container_spec(call.body))
+        async with self.leasing.container(convert.container_spec(call.body)) as spec:
+            sandbox = await self.worker.call_briefly(self._create, spec)
         return convert.container_answer(sandbox, self.parts)
 
     def _create(self, spec: ContainerSpec) -> Sandbox:

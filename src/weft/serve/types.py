@@ -53,6 +53,8 @@ class NetworkCreate(Request, frozen=True):
     labels: dict[str, str] = {}
     routes: list[RouteCreate] = []
     """Every container on the network has them."""
+    ipam: str = "default"
+    """Who gives out IPv4 addresses: default (weft), or dhcp, a server of the LAN behind the parent."""
 
 
 class NetworkUpdate(Request, frozen=True):
@@ -256,6 +258,8 @@ class Network(Answer, frozen=True):
     id: str
     name: str
     driver: str
+    ipam: str
+    """Who gives out IPv4 addresses: default (weft) or dhcp."""
     internal: bool
     ipv4: bool
     ipv6: bool
@@ -301,6 +305,16 @@ class Port(Answer, frozen=True):
     """0: none; on a routed network the port is reached at the container's own address."""
 
 
+class Lease(Answer, frozen=True):
+    """What a DHCP server has given. Times are in seconds since the epoch."""
+
+    server: str
+    obtained: float
+    renews: float
+    """When it is to be prolonged next."""
+    expires: float
+
+
 class Endpoint(Answer, frozen=True):
     id: str
     network: str
@@ -319,6 +333,8 @@ class Endpoint(Answer, frozen=True):
     gw_priority: int
     options: dict[str, str]
     """As they were given, for the network's driver."""
+    lease: Lease | None
+    """Of the IPv4 address, where a DHCP server has given it."""
 
 
 class Exit(Answer, frozen=True):

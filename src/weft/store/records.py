@@ -45,6 +45,7 @@ def write_network(network: Network) -> bytes:
             "routes": [[str(route.destination), str(route.gateway)] for route in network.routes],
             "shown_options": network.shown_options,
             "policy": _write_policy(network.policy),
+            "ipam": network.ipam,
         }
     )
 

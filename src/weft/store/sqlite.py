@@ -121,7 +121,8 @@ class SqliteStore:
         ipv6 = str(endpoint.ipv6.ip) if endpoint.ipv6 else None
         body = records.write_endpoint(endpoint)
         run(
-            "INSERT INTO endpoints VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+            "INSERT INTO endpoints VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET ipv4 = excluded.ipv4, "
+            "ipv6 = excluded.ipv6, body = excluded.body",
             (endpoint.id, endpoint.network, ipv4, ipv6, body),
         )
         for interface in endpoint.addresses:

@@ -34,6 +34,7 @@ def create(options: Options, session: Session) -> int:
         options=read_pairs("opt", options.many("opt")),
         labels=read_pairs("label", options.many("label")),
         routes=[read_route(text) for text in options.many("route")],
+        ipam=options.text("ipam-driver") or "default",
     )
     session.print(made.id)
     return 0
@@ -66,6 +67,7 @@ def _row(network: Network, *, whole: bool) -> dict[str, str]:
         "ID": network.id if whole else network.id[:12],
         "Name": network.name,
         "Driver": network.driver,
+        "IPAM": network.ipam,
         "Scope": "local",
         "Subnets": ", ".join(pool.subnet for pool in network.pools),
         "Internal": "yes" if network.internal else "no",
@@ -151,6 +153,12 @@ COMMANDS = (
             Flag("--internal", "", "Nothing leads out of the network or into it"),
             Flag("-d --driver", "DRIVER", "bridge, the default; macvlan, ipvlan", completes="bridge macvlan ipvlan"),
             Flag(
+                "--ipam-driver",
+                "DRIVER",
+                "Who gives out addresses: default, weft; dhcp, a server of the LAN (macvlan, ipvlan)",
+                completes="default dhcp",
+            ),
+            Flag(
                 "-o --opt",
                 "KEY=VALUE",
                 "An option of the driver: mtu, icc, gateway-mode, uplink, parent, …",
@@ -174,6 +182,10 @@ id is printed.""",
             (
                 "containers on the LAN behind eth0, with its router",
                 "weft network create -d macvlan --subnet 192.168.50.0/24 --gateway 192.168.50.1 --opt parent=eth0 lan",
+            ),
+            (
+                "the same, but subnet, router and addresses are those of the LAN's DHCP server",
+                "weft network create -d macvlan --ipam-driver dhcp --opt parent=eth0 lan",
             ),
             (
                 "dynamic addresses from the upper half, one kept free",

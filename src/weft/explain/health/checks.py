@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from weft.explain.health import firewalls, host, modes, own, parents
+from weft.explain.health import firewalls, host, leases, modes, own, parents
 from weft.explain.health.facts import HostFacts, OwnFacts
 from weft.explain.health.finding import Finding, Report, report
 
@@ -22,6 +22,7 @@ CHECKS: tuple[Check, ...] = (
     host.check_mtu,
     host.check_overlap,
     parents.check_parents,
+    leases.check_leases,
     host.check_conntrack,
     host.check_neighbour_table,
     host.check_bridge_ports,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from weft.model import IPAddress, IPNetwork, Network
+from weft.model import DhcpLease, IPAddress, IPNetwork, Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,12 +121,26 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseUse:
+    """What a DHCP server has given to a container."""
+
+    container: str
+    network: str
+    lease: DhcpLease
+    held: bool
+    """Whether the container has the address; not any more once the lease has run out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OwnFacts:
     """weft's own state."""
 
     networks: tuple[NetworkUse, ...] = ()
     containers: int = 0
     losses: tuple[Loss, ...] = ()
+    leases: tuple[LeaseUse, ...] = ()
+    now: float = 0.0
+    """Seconds since the epoch."""
     lost_namespaces: tuple[str, ...] = ()
     """Names of containers whose namespace is gone."""
     firewall: bool = True

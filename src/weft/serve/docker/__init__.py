@@ -7,6 +7,7 @@ wording of refusals. See docs/docker.md.
 from __future__ import annotations
 
 from weft.engine.controller import Controller
+from weft.engine.leasing import Leasing
 from weft.engine.parts import Parts
 from weft.engine.presets import Presets
 from weft.engine.worker import Worker
@@ -24,11 +25,11 @@ from weft.serve.docker.system import System
 from weft.serve.routes import Route
 
 
-def docker_routes(controller: Controller, parts: Parts, worker: Worker) -> tuple[Route, ...]:
+def docker_routes(controller: Controller, parts: Parts, worker: Worker, leasing: Leasing) -> tuple[Route, ...]:
     execs = KnownExecs(parts.records)
     return (
         *System(parts).routes(),
-        *Networks(controller, parts, worker, Presets(parts)).routes(),
+        *Networks(controller, parts, worker, Presets(parts), leasing).routes(),
         *Events(parts).routes(),
         *Containers(controller, parts, worker, execs).routes(),
         *Logs(parts).routes(),

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import astuple
 
 from weft.drivers import DRIVERS
+from weft.engine.leased import DEFAULT, DHCP
 from weft.engine.specs import EndpointSpec, NetworkSpec, PoolSpec
 from weft.errors import Invalid
 from weft.fields import read_address, read_bool, read_network
@@ -91,8 +92,8 @@ def refuse_what_is_not_here(body: NetworkAsked) -> None:
         raise Refused(403, "configuration network can only contain network specific fields")
     if body.config_only and body.config_from is not None and body.config_from.network:
         raise Refused(403, "a configuration network cannot depend on another configuration network")
-    if body.ipam is not None and (body.ipam.driver or "default") != "default":
-        raise Refused(404, f'plugin "{body.ipam.driver}" not found: weft gives addresses out itself (default)')
+    if body.ipam is not None and (body.ipam.driver or DEFAULT) not in (DEFAULT, DHCP):
+        raise Refused(404, f'plugin "{body.ipam.driver}" not found: there are default (weft itself) and dhcp (the LAN)')
     if body.ipam is not None and body.ipam.options:
         raise Refused(400, f"unknown option {min(body.ipam.options)!r} for giving addresses out; there is none")
 
@@ -118,6 +119,7 @@ def network_spec(body: NetworkAsked) -> NetworkSpec:
         attachable=bool(body.attachable),
         preset=(body.config_from.network if body.config_from else None) or "",
         shown_options=shown,
+        ipam=(body.ipam.driver if body.ipam else None) or DEFAULT,
     )
 
 

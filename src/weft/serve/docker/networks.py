@@ -11,6 +11,7 @@ from msgspec.json import encode
 
 from weft.drivers import DRIVERS
 from weft.engine.controller import DEFAULT_NETWORK, Controller
+from weft.engine.leasing import Leasing
 from weft.engine.parts import Parts
 from weft.engine.presets import Preset, Presets
 from weft.engine.specs import NetworkSpec, PoolSpec
@@ -52,6 +53,7 @@ class Networks:
     parts: Parts
     worker: Worker
     presets: Presets
+    leasing: Leasing
     pruning: bool = False
     encoded: dict[tuple[str, bool, bool], tuple[Network, Raw]] = field(default_factory=dict)
 
@@ -118,7 +120,8 @@ class Networks:
                 return {"Id": (await self.worker.call(self.presets.create, spec)).id, "Warning": ""}
             if spec.preset:
                 spec = self._applied(spec)
-            network = await self.worker.call(self.controller.create_network, spec)
+            async with self.leasing.network(spec) as settled:
+                network = await self.worker.call(self.controller.create_network, settled)
         except Conflict as clash:
             if self._is_taken(name):  # another request was quicker
                 raise Refused(409, f"network with name {name} already exists") from None
@@ -196,7 +199,8 @@ class Networks:
         spec = endpoint_spec(network.name, body.endpoint_config or EndpointAsked())
         try:
             # By name: the default network may have yet to be made.
-            await self.worker.call(self.controller.connect, network.name, ref, spec)
+            async with self.leasing.endpoint(ref, spec) as settled:
+                await self.worker.call(self.controller.connect, network.name, ref, settled)
         except Conflict as clash:
             on_it = {endpoint.network for endpoint in self.parts.records.endpoints_of(self._id(ref))}
             if network.id in on_it:
@@ -282,7 +286,7 @@ class Networks:
             **families,
             "EnableIPv6": preset.spec.ipv6 if preset else bool(network.pools_of(6)),
             "IPAM": {
-                "Driver": "default",
+                "Driver": preset.spec.ipam if preset else network.ipam,
                 "Options": {},
                 "Config": [_pool(pool) for pool in (preset.spec.pools if preset else network.pools)],
             },
