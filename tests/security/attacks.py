@@ -39,7 +39,7 @@ from tests.system.frames import (
     syn4,
     udp4,
 )
-from tests.system.people import HOST4, HOST6, OUTSIDE4, OUTSIDE6, REFUSED, SILENCE, Question, ask
+from tests.system.people import HOST4, HOST6, OUTSIDE4, OUTSIDE6, REFUSED, SILENCE, Question, ask_at_once
 from tests.waiting import PACE
 
 OWN, HOSTS_EAR = 7777, 7778
@@ -53,7 +53,7 @@ def answers(scene: Scene, who: str, addresses: Sequence[str], ports: Sequence[in
     asked = [
         Question(scene.paths[who], address, port, proto) for address in addresses for port in ports for proto in BOTH
     ]
-    said = ask(scene.host, *asked)
+    said = ask_at_once(scene.host, *asked)
     return [
         f"{question.proto}/{question.address}:{question.port}"
         for question, answer in zip(asked, said, strict=True)
