@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -37,9 +38,12 @@ class Engine(Protocol):
 class Dockerd:
     name = "Docker"
 
-    def __init__(self, directory: Path) -> None:
-        self.host = PrivateHost()
+    def __init__(self, directory: Path, host: PrivateHost | None = None, *, options: Sequence[str] = ()) -> None:
+        """`host`: where it is to run, if not on one of its own. `options`: further ones for dockerd."""
+        self.host = host or PrivateHost()
+        self._owns_host = host is None
         self._directory = directory
+        self._options = options
         self._socket = directory / "docker.sock"
         self._process: subprocess.Popen[str] | None = None
         try:
@@ -49,7 +53,8 @@ class Dockerd:
             raise
 
     def _start(self) -> None:
-        self.host.run("mount -t tmpfs -o mode=755 tmpfs /run")
+        if self._owns_host:
+            self.host.run("mount -t tmpfs -o mode=755 tmpfs /run")
         programs = self._directory / "bin"
         programs.mkdir(parents=True)
         runc = shutil.which("runc")
@@ -60,7 +65,7 @@ class Dockerd:
         alone = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")  # whatever it starts ends with it
         with open(self._directory / "log", "w") as log:
             self._process = self.host.popen(
-                [*alone, "dockerd", *places, *options],
+                [*alone, "dockerd", *places, *options, *self._options],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}:/usr/sbin:/sbin"},
@@ -100,7 +105,8 @@ class Dockerd:
                 self.docker("rm", "-f", ident)
             self._process.kill()  # and with it all that lives in its process namespace
             self._process.wait()
-        self.host.close()
+        if self._owns_host:
+            self.host.close()
 
     def __enter__(self) -> Self:
         return self
