@@ -146,8 +146,10 @@ def _at_loopback(scene: Scene, who: str, own: Sequence[str], host_addresses: Seq
 
 
 def _loopback_ears(scene: Scene, stack: contextlib.ExitStack) -> list[tuple[str, socket.socket]]:
-    wanted = [("published there", scene.paths["web"], "::", INNER)]
-    wanted += [("the host's own", "/proc/self/ns/net", address, OWN) for address in ("127.0.0.1", "127.0.0.2", "::1")]
+    wanted = [("the published port", scene.paths["web"], "::", INNER)]
+    wanted += [
+        ("the host's own service", "/proc/self/ns/net", address, OWN) for address in ("127.0.0.1", "127.0.0.2", "::1")
+    ]
     ears = []
     for name, where, address, port in wanted:
         with network(where):
@@ -219,14 +221,14 @@ def _sources(ear: socket.socket) -> Iterator[str]:
 BAD_PREFIX = "fd00:bad"
 
 
-def rogue_router(scene: Scene) -> list[str]:
+def rogue_router(scene: Scene, believers: Sequence[str] = ("plain", "web", "host")) -> list[str]:
     """A container advertises itself as an IPv6 router, to neighbours with IPv6 and without, and to the host."""
     for liar in ("liar", "beside"):
         _advertise(scene, liar)
     time.sleep(0.5 * PACE)
     return [
         f"{who} has {what}"
-        for who in ("plain", "web", "host")
+        for who in believers
         for what in ("an address", "a route")
         if BAD_PREFIX in scene.run(who, f"ip -6 {'address' if what == 'an address' else 'route'} show")
         or (what == "a route" and who != "host" and "via fe80::bad" in scene.run(who, "ip -6 route show"))
@@ -274,7 +276,7 @@ def local_names_to_the_world(scene: Scene) -> list[str]:
     with overheard(scene) as asked:
         for kind in TYPES.values():
             look_up(scene, "beside", "web", kind)
-    return asked
+    return [f"`{name}` is asked of a server outside" for name in asked]
 
 
 TYPES = {"TXT": 16, "MX": 15, "SRV": 33, "HTTPS": 65, "ANY": 255, "CAA": 257}

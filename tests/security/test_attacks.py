@@ -91,7 +91,7 @@ def test_all_of_it_succeeds_without_weft_s_rules(scene: Scene) -> None:
         _believe_routers(scene, "plain")
         got = {play.__name__: play(scene) for play in RULES_ALONE}
         assert [name for name, through in got.items() if not through] == []
-        assert got["loopback_from_a_lax_wire"][0].startswith("the host's own")
+        assert got["loopback_from_a_lax_wire"][0].startswith("the host's own service")
         for whole in ("lan_to_unpublished_ports", "network_to_network", "out_of_an_internal_network"):
             assert {"fd0" in each or "2001:" in each for each in got[whole]} == {True, False}, f"{whole}: both families"
     finally:
