@@ -45,6 +45,9 @@ from tests.waiting import PACE
 OWN, HOSTS_EAR = 7777, 7778
 """Ports of the host's own services: on its loopback, and on every address."""
 
+SECRET = 7779
+"""A port where an accomplice listens."""
+
 BOTH = ("tcp", "udp")
 
 
@@ -80,8 +83,33 @@ def network_to_network(scene: Scene) -> list[str]:
 
 
 def out_of_an_internal_network(scene: Scene) -> list[str]:
-    """A container on an internal network makes itself a default route."""
-    return answers(scene, "inside", [OUTSIDE4, OUTSIDE6, *ADDRESSES["web"], *ADDRESSES["stranger"]], [OPEN])
+    """A container on an internal network makes itself a default route; it need not hear an answer to tell a secret."""
+    there = {"outside": (OUTSIDE4, OUTSIDE6), "web": ADDRESSES["web"], "stranger": ADDRESSES["stranger"]}
+    heard = [each for whom, addresses in there.items() for each in _heard_there(scene, "inside", whom, addresses)]
+    return heard + answers(scene, "inside", [address for pair in there.values() for address in pair], [OPEN])
+
+
+def _heard_there(scene: Scene, who: str, whom: str, addresses: Sequence[str]) -> list[str]:
+    """At which addresses somebody hears a datagram, whether he can answer or not."""
+
+    def attack() -> list[str]:
+        with network(scene.paths[whom]):
+            ear = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        with ear:
+            ear.bind(("::", SECRET))
+            ear.settimeout(0.3 * PACE)
+            with network(scene.paths[who]):
+                for address in addresses:
+                    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+                    with socket.socket(family, socket.SOCK_DGRAM) as asker:
+                        asker.sendto(address.encode(), (address, SECRET))
+            heard = []
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    heard.append(f"udp/{ear.recv(100).decode()}:{SECRET}")
+            return heard
+
+    return inside(scene.host, attack)
 
 
 def into_an_internal_network(scene: Scene) -> list[str]:
