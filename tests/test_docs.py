@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -23,11 +24,42 @@ def test_every_page_is_found_from_the_readme():
     assert [page.name for page in ROOT.glob("docs/*.md") if f"(docs/{page.name})" not in readme] == []
 
 
+SECURITY = ROOT / "docs/security.md"
+NOT_YET = {12}
+"""Of the numbered statements: encrypted networks across hosts."""
+
+
 def test_what_the_page_on_security_names_as_proof_is_there():
-    page = (ROOT / "docs/security.md").read_text()
-    named = re.findall(r"`((?:tests/)?[a-z_/]*test_[a-z_]+\.py)(?:::(test_[a-z0-9_]+))?`", page)
-    assert len(named) > 20
-    for file, test in named:
-        path = ROOT / (file if file.startswith("tests/") else f"tests/system/{file}")
-        assert path.exists(), file
-        assert not test or f"def {test}(" in path.read_text(), f"{file}::{test}"
+    named = _proofs(SECURITY.read_text())
+    assert len(named) > 40
+    for proof in named:
+        file, _, test = proof.partition("::")
+        assert (ROOT / file).exists(), file
+        assert not test or f"def {test}(" in (ROOT / file).read_text(), proof
+
+
+def test_every_statement_on_security_has_its_tests_and_every_test_its_statement():
+    promised = SECURITY.read_text().partition("## What is not promised")[0]
+    rows = re.findall(r"^\| (\d+) \| .+? \| (.+) \|$", promised, re.MULTILINE)
+    on_page = {int(number): set(_proofs(tests)) for number, tests in rows}
+    assert set(on_page) == set(range(1, 23)) - NOT_YET
+    assert on_page == _marked()
+
+
+def _proofs(text: str) -> list[str]:
+    """The tests that a text names, as FILE::TEST or FILE; those of tests/security by their file alone."""
+    named = re.findall(r"`((?:tests/)?[a-z_/]*test_[a-z_]+\.py(?:::test_[a-z0-9_]+)?)`", text)
+    return [each if each.startswith("tests/") else f"tests/security/{each}" for each in named]
+
+
+def _marked() -> dict[int, set[str]]:
+    """Which tests bear the mark of which statement."""
+    found: dict[int, set[str]] = {}
+    for path in ROOT.glob("tests/**/test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            for mark in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.statement":
+                    for number in mark.args:
+                        name = f"{path.relative_to(ROOT)}::{node.name}"
+                        found.setdefault(ast.literal_eval(number), set()).add(name)
+    return found

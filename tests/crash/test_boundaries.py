@@ -207,6 +207,7 @@ def weftd(private_host: PrivateHost, tmp_path: Path) -> Iterator[Mortal]:
         yield weftd
 
 
+@pytest.mark.statement(21)
 @pytest.mark.parametrize("deed", ["weftd", "resolver", "both"])
 @pytest.mark.parametrize("name", CASES)
 def test_killed_at_every_boundary_it_happens_whole_or_not_at_all(weftd: Mortal, name: str, deed: str) -> None:
@@ -229,6 +230,7 @@ def test_killed_at_every_boundary_it_happens_whole_or_not_at_all(weftd: Mortal, 
 MAKING = ("network create", "join", "run", "connect", "rename", "publish", "share", "policy")
 
 
+@pytest.mark.statement(16)
 @pytest.mark.parametrize("name", MAKING)
 def test_refused_anything_on_the_way_it_is_taken_back_whole(weftd: Mortal, name: str) -> None:
     case = CASES[name]
@@ -253,6 +255,7 @@ def test_refused_anything_on_the_way_it_is_taken_back_whole(weftd: Mortal, name:
     raise AssertionError(f"{name} crosses more than {MOST_BOUNDARIES} boundaries")
 
 
+@pytest.mark.statement(16)
 @pytest.mark.parametrize("name", [name for name in CASES if name not in MAKING])
 def test_refused_anything_on_the_way_it_is_taken_away_all_the_same(weftd: Mortal, name: str) -> None:
     case = CASES[name]

@@ -120,6 +120,7 @@ def weftd(lan: Lan, tmp_path: Path) -> Iterator[Mortal]:
         yield weftd
 
 
+@pytest.mark.statement(21)
 @pytest.mark.parametrize("name", CASES)
 def test_killed_at_every_boundary_it_happens_whole_or_not_at_all(weftd: Mortal, name: str) -> None:
     case = CASES[name]

@@ -264,6 +264,7 @@ def test_containers_that_ask_all_they_can_leave_room_for_the_others() -> None:
             assert ask(greedy[0], "more.example").rcode == SERVFAIL
 
 
+@pytest.mark.statement(22)
 @in_private_host
 def test_without_a_server_a_name_under_a_network_does_not_leave_whatever_its_type() -> None:
     with running_world() as world:

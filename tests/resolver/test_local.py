@@ -78,6 +78,7 @@ def test_an_answer_echoes_the_question_in_its_own_case() -> None:
             assert reply.question == query(name)[12:]
 
 
+@pytest.mark.statement(22)
 @in_private_host
 def test_what_exists_is_never_asked_upstream_whatever_the_type() -> None:
     with running_world() as world:
@@ -137,6 +138,7 @@ def test_a_closed_view_lets_go_of_its_sockets() -> None:
                 assert held.recv(1) == b""
 
 
+@pytest.mark.statement(8)
 @in_private_host
 def test_an_internal_container_gets_a_no_at_once_and_nothing_leaves() -> None:
     with running_world() as world:

@@ -37,6 +37,7 @@ def _passes(left: Namespace) -> list[bool]:
     return [left.run(ping, check=False).returncode == 0 for ping in pings]
 
 
+@pytest.mark.statement(13)
 @pytest.mark.parametrize("routed_before", [False, True])
 def test_neighbours_are_routed_to_each_other_only_if_they_were_before(
     private_host: PrivateHost, tmp_path: Path, *, routed_before: bool

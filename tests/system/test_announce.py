@@ -23,6 +23,7 @@ def weftd(private_host: PrivateHost, tmp_path: Path) -> Iterator[Weftd]:
         yield weftd
 
 
+@pytest.mark.statement(17)
 def test_a_neighbour_reaches_the_new_holder_of_an_address_at_once(weftd: Weftd) -> None:
     for mac in ("02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:03"):
         weftd.cli("run", "-d", "--name", "x", "--network", f"front:ip=10.5.0.77,mac={mac}", "--", "sleep", "600")
@@ -65,6 +66,7 @@ def test_by_default_nobody_is_told_what_he_knows(weftd: Weftd) -> None:
     assert heard(weftd, "quiet", seconds=0.8) == []
 
 
+@pytest.mark.statement(17)
 def test_neighbours_are_told_as_often_as_the_network_wants(weftd: Weftd) -> None:
     told = heard(weftd, "loud", "advertise-count=3", "advertise-interval=200", seconds=1.2)
     assert len(told) == 3

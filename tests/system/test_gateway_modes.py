@@ -133,6 +133,7 @@ REACHED: dict[tuple[str, str], tuple[str, ...]] = {
 }
 
 
+@pytest.mark.statement(4, 5, 7)
 @pytest.mark.parametrize(
     ("who", "proto"),
     [("outside", "tcp"), ("outside", "udp"), ("friend", "tcp"), ("nat", "udp"), ("host", "tcp"), ("isolated2", "udp")],
@@ -180,6 +181,7 @@ def test_under_which_address_a_container_leaves(world: World, who: str, seen4: s
         assert world.ask(who, OUTSIDE6, 80, proto) == f"outside {seen6}"
 
 
+@pytest.mark.statement(8, 9)
 @pytest.mark.parametrize("who", ["within", "isolated"])
 def test_an_internal_network_leads_nowhere_whatever_its_mode(world: World, who: str) -> None:
     gateway4, gateway6 = addresses(who, 1)
@@ -190,6 +192,7 @@ def test_an_internal_network_leads_nowhere_whatever_its_mode(world: World, who: 
         assert world.ask(who, address, 80) == SILENCE
 
 
+@pytest.mark.statement(7)
 @pytest.mark.parametrize(("who", "answers"), [("nat", False), ("open", True), ("routed", True), ("isolated", False)])
 def test_pings_from_outside(world: World, who: str, answers: bool) -> None:
     assert pings(world.weftd.host, world.people["outside"], addresses(who)) == [answers, answers]
@@ -267,6 +270,7 @@ except TimeoutError: print("nothing")
 """
 
 
+@pytest.mark.statement(9)
 @pytest.mark.parametrize(("who", "heard"), [("nat", "hello"), ("isolated2", "nothing")])
 @pytest.mark.parametrize("address", [HOST4, HOST6])
 def test_nothing_reaches_the_host_on_an_isolated_network(world: World, who: str, heard: str, address: str) -> None:
@@ -288,6 +292,7 @@ def test_nothing_reaches_the_host_on_an_isolated_network(world: World, who: str,
     weftd.sandbox(who, "ip", version, "route", "delete", address, "dev", "eth0")
 
 
+@pytest.mark.statement(14)
 def test_a_mark_of_the_user_s_lets_packets_through(world: World) -> None:
     host = world.weftd.host
     host.run("nft add table inet mine")

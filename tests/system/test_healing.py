@@ -91,6 +91,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.statement(20)
 @pytest.mark.parametrize("name", DAMAGE)
 def test_damage_is_mended_within_a_second_and_told(world: World, name: str) -> None:
     where, command = DAMAGE[name]
@@ -135,6 +136,7 @@ def test_what_was_broken_while_weftd_was_away_is_mended_at_its_start(world: Worl
     assert world.works() == AS_IT_SHOULD_BE
 
 
+@pytest.mark.statement(20)
 def test_a_flow_that_came_in_while_the_rules_were_gone_is_not_let_through_for_ever(world: World) -> None:
     """Other tools' rules keep connection tracking alive during the gap, so the flow counts as established."""
     world.host("nft add table inet other")

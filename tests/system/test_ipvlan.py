@@ -77,6 +77,7 @@ def test_the_lan_and_a_container_reach_each_other(lan: Lan, weftd: Weftd) -> Non
         join(weftd, "db", {"network": "lan", "mac": "02:00:00:00:00:09"})
 
 
+@pytest.mark.statement(17)
 def test_who_remembers_another_mac_is_told_that_of_the_parent(lan: Lan, weftd: Weftd) -> None:
     make(weftd)
     lan.knows("192.168.50.200", "02:00:00:00:00:99")

@@ -16,7 +16,7 @@ from tests.daemons import Weftd
 from tests.enter import inside, network
 from tests.hosts import PrivateHost
 from tests.kinds import needs_link_kind
-from tests.system.frames import ALL_NODES_MAC, ETH_P_IPV6, put_on_wire, router_advertisement, who_has
+from tests.system.frames import who_has
 from tests.system.lan import BEYOND4, BEYOND6, HOST4, HOST6, NAS4, NAS6, ROUTER4, ROUTER6, Lan, lan_of
 from tests.system.people import SILENCE, Listener, Question, ask, listening, pings
 from tests.waiting import PACE, eventually
@@ -212,30 +212,7 @@ def test_the_hosts_address_is_set_aside_and_nobody_takes_the_shim_for_the_host(l
 # Where no IPv6 was asked for, and where it was
 
 
-def test_a_router_on_the_lan_gives_nobody_an_address(lan: Lan, weftd: Weftd) -> None:
-    make(weftd, host_access="true")
-    pools = [{"subnet": "2001:db8:51::/64"}]
-    weftd.client.networks.create(
-        "lan6", driver="macvlan", ipv4=False, ipv6=True, pools=pools, options={"parent": "eth0"}
-    )
-    web, six = join(weftd, "web"), join(weftd, "six", "lan6")
-
-    def advertise() -> None:
-        with network(lan.nas.path):
-            for _ in range(3):
-                put_on_wire("eth0", ETH_P_IPV6, ALL_NODES_MAC, router_advertisement("2001:db8:bad::"))
-
-    inside(weftd.host, advertise)
-    time.sleep(0.3 * PACE)
-    assert "2001:db8:bad" in weftd.host.run("ip -6 address show eth0").stdout, "who listens hears it"
-    assert weftd.host.run(f"ip -6 address show {shim_of(weftd)}").stdout == ""
-    for container, expected in ((web, ""), (six, "2001:db8:51::1")):
-        inner = ["nsenter", f"--net={container.netns}"]
-        addresses = json.loads(weftd.host.run([*inner, "ip", "-6", "-j", "address", "show", "dev", "eth0"]).stdout)
-        assert " ".join(a["local"] for link in addresses for a in link.get("addr_info", ())) == expected
-        assert "default" not in weftd.host.run([*inner, "ip", "-6", "route"]).stdout
-
-
+@pytest.mark.statement(10)
 def test_not_even_in_the_moment_of_joining(lan: Lan, weftd: Weftd) -> None:
     make(weftd)
     command = [sys.executable, "-P", "-m", "tests.system.frames", "2001:db8:bad::"]
@@ -251,6 +228,7 @@ def test_not_even_in_the_moment_of_joining(lan: Lan, weftd: Weftd) -> None:
             flooding.kill()
 
 
+@pytest.mark.statement(17)
 def test_who_remembers_another_mac_is_told(lan: Lan, weftd: Weftd) -> None:
     make(weftd)
     lan.knows("192.168.50.200", "02:00:00:00:00:99")

@@ -171,6 +171,30 @@ def test_a_port_of_one_address_or_of_a_range(world: World, who: str, address: st
     assert world.ask(who, address, port).startswith(answer)
 
 
+@pytest.mark.statement(15)
+def test_one_port_on_several_addresses_is_several_containers(world: World) -> None:
+    """On each address of the host, of its loopback too, its own; and one container on all of them beside it."""
+    places = {"127.0.0.1": "one", "127.0.0.2": "two", SECOND4: "three", HOST6: "four"}
+    made = {
+        name: _publish(
+            world.weftd, name, "dual", *(Publish(80, 8040, proto=proto, host_ip=place) for proto in BOTH), Publish(80)
+        )
+        for place, name in places.items()
+    }
+    with listening(world.weftd, *(Listener(name, each.netns, proto) for name, each in made.items() for proto in BOTH)):
+        for proto in BOTH:
+            said = [world.ask("host", place, 8040, proto).split()[0] for place in places]
+            assert said == list(places.values())
+            assert world.ask("outside", SECOND4, 8040, proto) == f"three {OUTSIDE4}"
+            assert world.ask("outside", HOST6, 8040, proto) == f"four {OUTSIDE6}"
+            assert world.ask("outside", HOST4, 8040, proto) in NOBODY
+        for name, each in made.items():
+            (everywhere,) = [port.host_port for port in each.ports if port.host_port != 8040]
+            assert world.ask("outside", HOST4, everywhere) == f"{name} {OUTSIDE4}"
+    for name in made:
+        world.weftd.client.containers.remove(name)
+
+
 def test_an_ephemeral_port_is_told_and_answers(world: World) -> None:
     (port,) = [
         port.host_port

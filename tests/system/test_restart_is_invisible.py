@@ -55,6 +55,7 @@ def _assert_nothing_got_in(talk: Conversation) -> None:
     assert talk["trap"].caught == 0, talk
 
 
+@pytest.mark.statement(19)
 def test_kill_and_restart_of_weftd_lose_nothing_and_open_nothing(weftd: Weftd, parts: Parts) -> None:
     with conversation(weftd, *parts) as talk:
         time.sleep(0.5)
@@ -82,6 +83,7 @@ def test_stop_and_start_of_weftd_lose_nothing_and_open_nothing(weftd: Weftd, par
     _assert_nothing_got_in(talk)
 
 
+@pytest.mark.statement(19)
 def test_replacing_the_whole_table_loses_nothing_and_opens_nothing(
     weftd: Weftd, parts: Parts, forward_rules: Path
 ) -> None:

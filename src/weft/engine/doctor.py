@@ -238,10 +238,15 @@ class Examination:
                 if isinstance(atom, IPv4Address | IPv6Address)
             ),
             trusted=tuple(dict.fromkeys(str(item.key[0]) for item in _elements(plan, "trusted"))),
+            direct=any(isinstance(item, NftElement) and item.name in _LET_IN for item in plan),
             leans_on=tuple(driver.leans_on(network)) if isinstance(driver, Leaning) else (),
             parent=claim.parent if claim else "",
             forwarded=forwarded(network),
         )
+
+
+_LET_IN = ("routed", "open", "trusted4", "trusted6")
+"""The sets that let packets in which are addressed to containers directly."""
 
 
 def _elements(plan: Plan, name: str) -> list[NftElement]:

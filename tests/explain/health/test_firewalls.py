@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,15 @@ def wrong(*chains: Chain, **facts: Any) -> list[Finding]:
     return [f for f in check_forward_chains(host(chains=chains, **facts), OWN) if f.level != "ok"]
 
 
+FIREWALLD = (
+    "firewall-cmd --permanent --new-zone=weft",
+    "firewall-cmd --permanent --zone=weft --add-interface=wb-+",
+    "firewall-cmd --permanent --new-policy=weft-out",
+    "firewall-cmd --permanent --policy=weft-out --add-ingress-zone=weft",
+    "firewall-cmd --permanent --policy=weft-out --add-egress-zone=ANY",
+    "firewall-cmd --permanent --policy=weft-out --set-target=ACCEPT",
+    "firewall-cmd --reload",
+)
 IPTABLES = ("iptables -I FORWARD -i wb-+ -j ACCEPT", "iptables -I FORWARD -o wb-+ -j ACCEPT")
 
 
@@ -38,8 +48,9 @@ IPTABLES = ("iptables -I FORWARD -i wb-+ -j ACCEPT", "iptables -I FORWARD -o wb-
         (
             chain(family="inet", table="firewalld", name="filter_FORWARD", closed="reject"),
             "firewalld",
-            ("firewall-cmd --permanent --zone=trusted --add-interface=wb-+", "firewall-cmd --reload"),
+            FIREWALLD,
         ),
+        (chain(siblings=frozenset({"FORWARD", "FORWARD_ZONES"}), closed="reject"), "firewalld", FIREWALLD),
         (chain(legacy=True), "iptables-legacy", tuple(c.replace("iptables", "iptables-legacy") for c in IPTABLES)),
         (
             chain(legacy=True, siblings=frozenset({"DOCKER-USER"})),
@@ -55,7 +66,17 @@ IPTABLES = ("iptables -I FORWARD -i wb-+ -j ACCEPT", "iptables -I FORWARD -o wb-
             ),
         ),
     ],
-    ids=["iptables", "ip6tables", "docker", "ufw", "firewalld", "legacy", "docker-legacy", "unknown"],
+    ids=[
+        "iptables",
+        "ip6tables",
+        "docker",
+        "ufw",
+        "firewalld",
+        "firewalld-iptables",
+        "legacy",
+        "docker-legacy",
+        "unknown",
+    ],
 )
 def test_the_tool_in_the_way_is_named_with_what_admits_weft(found: Chain, tool: str, mend: tuple[str, ...]):
     [finding] = wrong(found)
@@ -108,6 +129,41 @@ def test_it_is_told_if_even_neighbours_are_kept_apart():
     assert "between containers of one network" not in finding.why
 
 
+def reached_directly(*chains: Chain) -> list[Finding]:
+    """What is wrong if containers on front are to be reached at their own addresses."""
+    routed = own(networks=(replace(OWN.networks[0], direct=True), OWN.networks[1]))
+    return [f for f in check_forward_chains(host(chains=chains), routed) if f.level != "ok"]
+
+
+def test_where_containers_are_reached_directly_published_ports_are_not_enough():
+    half = chain(admits_in=("wb-*",), admits_published=True)
+    [finding] = reached_directly(half)
+    assert "Containers are not reached at their own addresses" in finding.why
+    assert finding.mend == IPTABLES
+    assert reached_directly(chain(admits_in=("wb-*",), admits_out=(FRONT_BRIDGE,), admits_published=True)) == []
+
+
+def test_firewalld_is_told_what_it_lacks_and_not_what_it_has():
+    made = frozenset({"filter_FWD_weft", "filter_FWD_policy_weft-out"})
+    [finding] = reached_directly(
+        chain(family="inet", table="firewalld", name="filter_FORWARD", admits_in=("wb-*",), siblings=made)
+    )
+    assert finding.mend == (
+        "firewall-cmd --permanent --zone=weft --add-interface=wb-+",
+        "firewall-cmd --permanent --new-policy=weft-in",
+        "firewall-cmd --permanent --policy=weft-in --add-ingress-zone=ANY",
+        "firewall-cmd --permanent --policy=weft-in --add-egress-zone=weft",
+        "firewall-cmd --permanent --policy=weft-in --set-target=ACCEPT",
+        "firewall-cmd --reload",
+    )
+
+
+def test_a_tool_that_has_a_chain_per_family_is_told_once():
+    ufw = frozenset({"FORWARD", "ufw-user-forward"})
+    assert len(wrong(chain(siblings=ufw), chain(family="ip6", siblings=ufw))) == 1
+    assert len(wrong(chain(), chain(family="ip6"))) == 2
+
+
 DOCKER = chain(admits_in=("docker0", "wb-*"), admits_out=("wb-*",), siblings=frozenset({"DOCKER-USER"}))
 
 
@@ -125,9 +181,10 @@ def test_who_forwards_where_weft_shut_forwarding_is_told_what_lets_it_pass():
         (DOCKER, {"closed": (6,)}),
         (DOCKER, {"closed": (4,), "user_rules": True}),
         (chain(admits_in=("wb-*",)), {"closed": (4,)}),
+        (chain(admits_in=("lo",)), {"closed": (4,)}),
         (chain(hook="input", admits_in=("docker0",)), {"closed": (4,)}),
     ],
-    ids=["open", "the other family", "has rules of its own", "nobody else's", "not forwarded"],
+    ids=["open", "the other family", "has rules of its own", "nobody else's", "the loopback", "not forwarded"],
 )
 def test_who_is_not_shut_out_is_told_nothing(found: Chain, state: dict[str, Any]):
     assert list(check_others_forwarding(host(chains=(found,)), own(**state))) == []

@@ -138,3 +138,12 @@ def test_a_loss_is_told():
     drift = {item: "" for item in plan if getattr(item, "name", "") == "routed_ports4"}
     assert drift
     assert why(way(OUTSIDE, f"{WEB4}:80", ROUTED, drift=drift)) == ["weft's rules do not open the way as they should"]
+
+
+def test_another_firewall_that_lets_in_what_is_published_alone_shuts_the_direct_way():
+    half = hosts.host(chains=(hosts.chain(admits_in=("wb-*",), admits_published=True),))
+    found = way(OUTSIDE, f"{WEB4}:80", ROUTED, host=half)
+    assert found.arrives == "no"
+    assert why(found) == ["iptables drops forwarded packets (chain FORWARD of table ip filter)"]
+    both = hosts.host(chains=(hosts.chain(admits_in=("wb-*",), admits_out=("wb-*",), admits_published=True),))
+    assert way(OUTSIDE, f"{WEB4}:80", ROUTED, host=both).arrives == "yes"

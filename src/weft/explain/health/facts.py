@@ -102,6 +102,8 @@ class NetworkUse:
     """Under which addresses its packets leave the host, where it names some."""
     trusted: tuple[str, ...] = ()
     """The interfaces from which its containers are reached at their own addresses."""
+    direct: bool = False
+    """Whether its containers are reached at their own addresses, from somewhere."""
     leans_on: tuple[str, ...] = ()
     """Links of the host that are no work of weft's."""
     parent: str = ""

@@ -48,7 +48,7 @@ def enters(endpoint: Endpoint, network: Network, address: IPAddress, facts: Reac
     version = address.version
     yield steps.forwards(version, facts)
     yield _admitted(network, address, facts)
-    yield from steps.others_let_pass(network, version, facts)
+    yield from steps.others_let_pass(network, version, facts, direct=True)
     yield steps.interface(facts.target, endpoint, network, facts)
 
 

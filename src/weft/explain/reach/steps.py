@@ -149,13 +149,17 @@ def weft_lets_pass(items: Sequence[Item], text: str, facts: ReachFacts) -> Step:
     return Step(holds="yes", text=text, why=why)
 
 
-def others_let_pass(network: Network, version: int, facts: ReachFacts) -> Iterator[Step]:
-    """Other tools' firewalls, as far as they see what is forwarded from or to a network."""
+def others_let_pass(network: Network, version: int, facts: ReachFacts, *, direct: bool = False) -> Iterator[Step]:
+    """Other tools' firewalls, as far as they see what is forwarded from or to a network.
+
+    `direct`: to a container at its own address.
+    """
     bridges = [item.name for item in facts.network_plans[network.id] if isinstance(item, Bridge)]
     families = ("inet", "ip" if version == 4 else "ip6")
-    shut = [chain for chain in shut_chains(facts.host, bridges) if chain.family in families]
+    directly = bridges if direct else []
+    shut = [chain for chain in shut_chains(facts.host, bridges, directly) if chain.family in families]
     for chain in shut:
-        finding = in_the_way(chain, facts.host, bridges, hurts=True)
+        finding = in_the_way(chain, facts.host, bridges, directly, hurts=True)
         yield Step(holds="no", text=finding.what, why=finding.why, mend=finding.mend)
     if facts.host.unread_chains:
         yield Step(holds="perhaps", text=f"other tools' rules could not be read: {facts.host.unread_chains}")
