@@ -17,6 +17,7 @@ from weft import names
 from weft.drivers import driver_named
 from weft.drivers.driver import Leaning, subnets_of
 from weft.engine import plans
+from weft.engine.endings import judge_noted
 from weft.engine.farewells import Farewells
 from weft.engine.gate import Gate
 from weft.engine.needs import Holder, Loaded
@@ -62,6 +63,7 @@ class Converge:
             _log.info("firewall put in place")
         else:
             cut_refused(self._parts)  # whoever changed a policy may have died before that
+        judge_noted(self._parts)
         if self._records.networks:
             self._parts.kernel.keep_bridged_frames_apart()
         for network in list(self._records.networks.values()):

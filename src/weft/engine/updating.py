@@ -3,7 +3,8 @@
 What it is to be is worked out and refused first, touching nothing (`wanted_update`). Then, of links, addresses and
 routes, what goes goes before the record says so, and what comes comes after: whoever dies on the way leaves less than
 some record asks for, which the next start puts in place. The firewall is replaced as a whole, in one transaction, right
-after the record: packets meet the old network or the new one. An error on the way puts all back.
+after the record: packets meet the old network or the new one. Last, connections end that it does not allow any more
+(`endings`). An error on the way puts all back.
 
 Containers that are on it stay as they are: of a family or a subnet that is added they get an address when they are
 connected anew.
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 
 from weft.drivers import driver_named
 from weft.drivers.parents import OnParent
-from weft.engine import plans, stacks
+from weft.engine import endings, plans, stacks
 from weft.engine.controller import DEFAULT_NETWORK
 from weft.engine.farewells import Farewells
 from weft.engine.gate import Gate
@@ -77,6 +78,11 @@ class _Turn:
     @property
     def cut_off(self) -> bool:
         return self.after.internal and not self.before.internal
+
+    @property
+    def ending(self) -> bool:
+        """Whether there may be connections that the network does not allow any more."""
+        return self.cut_off or self.closing or bool(self.leaving)
 
     @property
     def other_names(self) -> bool:
@@ -163,6 +169,8 @@ class Updating:
             self.farewells.make_way((), taken)
             parts.ports.reserve(taken)
         try:
+            if turn.ending:
+                endings.note(parts, turn.before.id)
             if turn.going:
                 parts.kernel.remove(turn.going)
             self._put(turn.after)
@@ -173,7 +181,9 @@ class Updating:
             if turn.coming:
                 parts.kernel.ensure(turn.coming)
             self._tell(turn, turn.after)
-            self._forget(turn)
+            if turn.ending:
+                self._end_connections(turn)
+                endings.cross_out(parts)
             if turn.leaving:
                 parts.ports.release(_ports(turn.leaving))
         except BaseException:
@@ -199,10 +209,8 @@ class Updating:
                 endpoints = records.endpoints_of(sandbox.id)
                 parts.ports.aim(sandbox.ports, *plans.targets(endpoints, records.networks))
 
-    def _forget(self, turn: _Turn) -> None:
-        """Connections that the network does not allow any more: their next packet is judged again."""
-        endpoints = self.parts.records.endpoints_on(turn.after.id)
-        own = [interface.ip for endpoint in endpoints for interface in endpoint.addresses] if turn.cut_off else []
+    def _end_connections(self, turn: _Turn) -> None:
+        own = endings.addresses_on(self.parts, turn.after.id) if turn.cut_off else []
         ports = _ports(turn.leaving)
         if own or ports:
             self.parts.kernel.forget_flows(addresses=own, ports=ports)
@@ -221,6 +229,7 @@ class Updating:
                 lambda: self.parts.kernel.ensure(turn.back),
                 lambda: self._tell(turn, turn.before),
                 lambda: self.parts.ports.release(taken) if taken else None,
+                lambda: endings.cross_out(self.parts) if turn.ending else None,
             )
         except Exception:
             _log.exception("cannot take everything back; the next audit will")
