@@ -65,7 +65,7 @@ class House:
     kernel: LinuxKernel
 
     def network(self, name: str, **spec: object) -> Network:
-        return self.controller.create_network(NetworkSpec(name=name, **spec))
+        return self.controller.networks.create(NetworkSpec(name=name, **spec))
 
     def container(self, name: str, *networks: str, ports: Sequence[PortSpec] = ()) -> Sandbox:
         endpoints = tuple(EndpointSpec(network=network) for network in networks)

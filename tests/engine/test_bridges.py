@@ -53,7 +53,7 @@ def test_a_bridge_that_weft_makes_is_gone_with_its_network():
     assert "1 received" in shell(f"nsenter --net={netns} ping -c1 -W2 {gateway(made, 'lan')}")
     assert made.explain_network("lan").wrong == 0
     made.controller.remove_container("web", force=True)
-    made.controller.remove_network("lan")
+    made.controller.networks.remove("lan")
     made.converge.sweep()
     assert has_gone(lambda: "wv-" in shell("ip -o link"))
     assert json.loads(shell("ip -j link show")) == [json.loads(shell("ip -j link show lo"))[0]]
@@ -125,7 +125,7 @@ def test_a_bridge_of_the_host_s_is_left_as_it_was_found(kind: str):
     made.kernel.sweep(*made.converge.asked_for())
     for number in range(6):
         made.controller.remove_container(f"c{number}", force=True)
-    made.controller.remove_network("lan")
+    made.controller.networks.remove("lan")
     made.kernel.flush()
     assert has_gone(lambda: "wv-" in shell("ip -o link"))
     after = bridge("br0")
@@ -147,7 +147,7 @@ def test_what_was_made_ahead_does_not_stay_plugged_into_the_host_s_bridge():
     container(made, "web", "lan")
     made.controller.prepare()
     made.controller.remove_container("web", force=True)
-    made.controller.remove_network("lan")
+    made.controller.networks.remove("lan")
     made.kernel.flush()
     made.controller.prepare()
     assert has_gone(lambda: json.loads(shell("ip -j link show master br0")) != [])
@@ -216,7 +216,7 @@ def test_a_bridge_of_the_host_s_that_is_gone_is_missed_and_named():
     assert made.kernel.missing(plans.network_plan(network))
     with pytest.raises(NotFound, match="bridge br0 is gone; it was there before weft's network"):
         made.kernel.ensure(plans.network_plan(network))
-    made.controller.remove_network("lan")
+    made.controller.networks.remove("lan")
 
 
 @in_private_host

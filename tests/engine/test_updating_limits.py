@@ -73,7 +73,7 @@ def test_a_container_that_cannot_follow_is_why_it_is_refused():
 def test_presets_and_words_are_no_networks():
     made = house()
     made.parts.records.preset_names.add("common")
-    made.controller.create_network(NetworkSpec(name="from", pools=pools("10.7.0.0/24"), preset="common"))
+    made.controller.networks.create(NetworkSpec(name="from", pools=pools("10.7.0.0/24"), preset="common"))
     with pytest.raises(Conflict, match="network 'common' only holds configuration"):
         update(made, "common", labels={"a": "b"})
     with pytest.raises(Conflict, match="stands for the host's own network"):

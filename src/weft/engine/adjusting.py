@@ -65,16 +65,7 @@ class Adjusting:
 
     def _emit(self, network: Network, sandbox: Sandbox, changes: Mapping[str, str | None]) -> None:
         shown = " ".join(f"{name}={'' if value is None else value}" for name, value in changes.items())
-        self.parts.events.emit(
-            "network",
-            "adjust",
-            network.id,
-            network.name,
-            details={"container_id": sandbox.id, "driver": network.driver},
-            labels=network.labels,
-            container=sandbox.name,
-            options=shown,
-        )
+        self.parts.events.emit_place("adjust", network, sandbox, options=shown)
 
 
 def _plan(network: Network, endpoint: Endpoint, sandbox: Sandbox) -> Plan:

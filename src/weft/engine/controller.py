@@ -10,7 +10,6 @@ Runs on the engine's worker thread.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,19 +21,16 @@ from weft.engine import files, plans, stacks, wanted, wanted_ports
 from weft.engine.announcements import Announcements
 from weft.engine.farewells import Farewells
 from weft.engine.gate import Gate
+from weft.engine.holding import Holding
+from weft.engine.networks import DEFAULT_NETWORK, Networks
 from weft.engine.owners import Owners
 from weft.engine.parts import Parts
-from weft.engine.seed import ula_seed
-from weft.engine.specs import ContainerSpec, EndpointSpec, NetworkSpec
+from weft.engine.specs import ContainerSpec, EndpointSpec
 from weft.engine.through import go_through
+from weft.engine.undoing import undoing
 from weft.errors import Conflict, NotFound
-from weft.model import Endpoint, Exit, Network, Origin, Sandbox
+from weft.model import Endpoint, Exit, Origin, Sandbox
 from weft.plan import Netns, Plan, superseded
-
-_log = logging.getLogger("weft.engine")
-
-DEFAULT_NETWORK = "bridge"
-"""Where a container goes that names no network; made at first need."""
 
 
 class Controller:
@@ -51,74 +47,11 @@ class Controller:
         self._when_idle = when_idle
         self._preparing = False
         self._stopping: list[str] = []
+        self._holding = Holding(parts)
+        self.networks = Networks(parts, gate)
         self._owners = Owners(parts.records, parts.kernel)
         self._farewells = farewells or Farewells(parts.kernel, when_idle)
         self.announcements = Announcements(parts.records, parts.kernel, when_idle)
-
-    # Networks
-
-    def create_network(self, spec: NetworkSpec) -> Network:
-        """Raises Invalid, Conflict (name, overlap), Exhausted, NotFound (driver)."""
-        parts = self._parts
-        uplink = wanted.uplink_of(spec, parts.config)
-        if uplink.name:
-            parts.kernel.check_link(*filter(None, (uplink.name, uplink.base)))
-        network = wanted.wanted_network(
-            spec,
-            self._records,
-            parts.config,
-            parts.kernel.host_networks(uplink.name),
-            ula_seed(parts.store),
-            parts.clock.time(),
-            parts.kernel.borrow,
-        )
-        plan = plans.network_plan(network)
-        parts.store.put(network=network, pending=(network.id,))
-        with self._undoing(
-            plans.network_leavings(network, self._records.networks.values()),
-            (network.id,),
-            lambda: parts.store.drop(network=network.id),
-            lambda: parts.names.drop_network(network.id),
-            self._gate.settle,
-        ):
-            self._gate.prepare(network)
-            parts.kernel.ensure(plan)
-            parts.names.set_network(network.id, network.name)
-            parts.store.confirm((network.id,))
-        self._records.add_network(network)
-        self._emit_network("create", network)
-        return network
-
-    def remove_network(self, ref: str) -> None:
-        """Raises NotFound, or Conflict while containers are on it."""
-        network = self._records.network(ref)
-        users = [self._records.sandboxes[e.sandbox].name for e in self._records.endpoints_on(network.id)]
-        if users:
-            shown = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
-            raise Conflict(
-                f"network {network.name!r} is in use by {shown}; `weft network disconnect` or `weft rm` them first"
-            )
-        parts = self._parts
-        parts.store.drop(network=network.id)
-        self._records.drop_network(network)
-        self._emit_network("destroy", network)
-        go_through(
-            lambda: parts.names.drop_network(network.id),
-            lambda: self._forget_policies([network]),
-            lambda: parts.kernel.remove(plans.network_leavings(network, self._records.networks.values())),
-            self._gate.settle,
-        )
-
-    def prune_networks(self) -> list[str]:
-        """Remove every network that no container is on, but the default one; their names."""
-        unused = [
-            network.name
-            for network in self._records.networks.values()
-            if network.name != DEFAULT_NETWORK and not self._records.endpoints_on(network.id)
-        ]
-        for name in unused:
-            self.remove_network(name)
-        return unused
 
     # Containers
 
@@ -127,7 +60,7 @@ class Controller:
 
         Raises Invalid, NotFound (network, pid), Conflict (name, address, port), Exhausted.
         """
-        with self._default_network_if_needed():
+        with self.networks.default_if_needed():
             return self._create_container(spec)
 
     def _create_container(self, spec: ContainerSpec) -> Sandbox:
@@ -137,17 +70,17 @@ class Controller:
         ids = (sandbox.id, *(endpoint.id for endpoint in endpoints))
         self._farewells.make_way(endpoints, sandbox.ports)
         if sandbox.ports and plans.holds_ports(endpoints, self._records.networks):
-            self._reserve_ports(sandbox)
-        with self._undoing(plan, ids, *self._steps_back(sandbox, endpoints)):
+            self._holding.reserve(sandbox)
+        with undoing(parts, plan, ids, *self._steps_back(sandbox, endpoints)):
             parts.store.put(sandbox=sandbox, endpoints=endpoints, pending=ids)
             parts.kernel.ensure(plan)
-            self._aim_ports(sandbox, endpoints)
+            self._holding.aim(sandbox, endpoints)
             self._publish(sandbox, endpoints)
             parts.store.confirm(ids)
         self._records.put_sandbox(sandbox)
         for endpoint in endpoints:
             self._records.add_endpoint(endpoint)
-        self._emit("create", sandbox)
+        self._parts.events.emit_container("create", sandbox)
         for endpoint in endpoints:
             self._entered(sandbox, endpoint)
         self.prepare()
@@ -176,7 +109,7 @@ class Controller:
         if owner.exit is not None:
             raise Conflict(f"container {owner.name!r}, whose network {sandbox.name!r} is to use, has exited")
         self._parts.runtime.start(sandbox, self._etc(sandbox))
-        self._emit("start", sandbox)
+        self._parts.events.emit_container("start", sandbox)
         return sandbox
 
     def signal(self, ref: str, signum: int) -> None:
@@ -185,7 +118,7 @@ class Controller:
         if self._parts.runtime.pids(sandbox.id) is None:
             raise Conflict(f"container {sandbox.name!r} has no running process that weft started")
         self._parts.runtime.signal(sandbox.id, signum)
-        self._emit("kill", sandbox, signal=str(signum))
+        self._parts.events.emit_container("kill", sandbox, signal=str(signum))
 
     @contextmanager
     def stopping(self, sandbox_id: str) -> Iterator[None]:
@@ -204,10 +137,10 @@ class Controller:
         sandbox = self._records.sandbox(ref)
         wanted.check_new_name(name, self._records)
         renamed = replace(sandbox, name=name)
-        with self._undoing((), (), lambda: self._parts.store.put(sandbox=sandbox), lambda: self._name(sandbox)):
+        with undoing(self._parts, (), (), lambda: self._parts.store.put(sandbox=sandbox), lambda: self._name(sandbox)):
             self._parts.store.put(sandbox=renamed)
             self._name(renamed)
-        self._emit("rename", renamed, old=sandbox.name)
+        self._parts.events.emit_container("rename", renamed, old=sandbox.name)
         return renamed
 
     def _name(self, sandbox: Sandbox) -> None:
@@ -235,7 +168,7 @@ class Controller:
             lambda: self._records.drop_sandbox(sandbox),
             lambda: self._discard(sandbox),
             lambda: self._emit_stop(sandbox),
-            lambda: self._emit("destroy", sandbox),
+            lambda: self._parts.events.emit_container("destroy", sandbox),
         )
 
     def _check_unshared(self, sandbox: Sandbox, *, force: bool) -> None:
@@ -250,7 +183,7 @@ class Controller:
         if sandbox.process is None or sandbox.exit is not None or not runtime.started(sandbox.id):
             return
         if runtime.pids(sandbox.id) is not None:
-            self._emit("kill", sandbox, signal="9")
+            self._parts.events.emit_container("kill", sandbox, signal="9")
         end = runtime.kill(sandbox.id) or Exit(code=137, at=self._parts.clock.time())
         self._emit_die(sandbox, end)
 
@@ -264,7 +197,7 @@ class Controller:
         if sandbox is None or sandbox.exit is not None:
             return
         if sandbox.process is None:
-            self._emit("end", sandbox, source=sandbox.source)
+            self._parts.events.emit_container("end", sandbox, source=sandbox.source)
             self.remove_container(sandbox.id, force=True)
             return
         end = self._parts.runtime.exit_of(sandbox.id) or Exit(code=137, at=self._parts.clock.time())
@@ -286,12 +219,12 @@ class Controller:
 
     def connect(self, network_ref: str, container_ref: str, spec: EndpointSpec) -> Endpoint:
         """Raises NotFound, Conflict (already connected, exited, address taken), Invalid, Exhausted."""
-        with self._default_network_if_needed():
+        with self.networks.default_if_needed():
             return self._connect(network_ref, container_ref, spec)
 
     def _connect(self, network_ref: str, container_ref: str, spec: EndpointSpec) -> Endpoint:
         parts, records = self._parts, self._records
-        sandbox, network = records.sandbox(container_ref), self._network_for(network_ref)
+        sandbox, network = records.sandbox(container_ref), self.networks.named(network_ref)
         if sandbox.exit is not None:
             raise Conflict(f"container {sandbox.name!r} has exited: nothing is left to connect")
         stacks.check_own(sandbox, records)
@@ -305,18 +238,19 @@ class Controller:
         records.add_endpoint(endpoint)
         after = records.endpoints_of(sandbox.id)
         new = plans.sandbox_plan(sandbox, after, records.networks)
-        with self._undoing(
+        with undoing(
+            parts,
             superseded(new, old),
             (endpoint.id,),
             lambda: parts.store.drop(endpoints=(endpoint.id,)),
             lambda: records.drop_endpoint(endpoint),
-            lambda: self._release_ports(sandbox) if to_hold else None,
+            lambda: self._holding.release(sandbox) if to_hold else None,
             lambda: parts.names.withdraw(network.id, endpoint.id),
             lambda: self._turn_to(sandbox, present),
             lambda: parts.kernel.ensure(old),
         ):
             if to_hold and sandbox.ports:
-                self._reserve_ports(sandbox)
+                self._holding.reserve(sandbox)
             parts.store.put(endpoints=(endpoint,), pending=(endpoint.id,))
             parts.kernel.ensure(new)
             if gone := superseded(old, new):
@@ -350,9 +284,9 @@ class Controller:
             lambda: self._turn_to(sandbox, after),
             # Another way out is there before the old one goes.
             lambda: parts.kernel.ensure(new),
-            lambda: self._forget_policies([endpoint]),
+            lambda: self._gate.forget_policies([endpoint]),
             lambda: parts.kernel.remove(superseded(old, new)),
-            lambda: self._release_ports(sandbox) if let_go else None,
+            lambda: self._holding.release(sandbox) if let_go else None,
             lambda: self._farewells.put_off(sandbox, [endpoint], {network.id: network}, ends=False),
         )
 
@@ -388,19 +322,13 @@ class Controller:
     def _wanted_endpoints(self, spec: ContainerSpec, sandbox: Sandbox) -> list[Endpoint]:
         endpoints: list[Endpoint] = []
         for wish in spec.networks or (EndpointSpec(network=DEFAULT_NETWORK),):
-            network = self._network_for(wish.network)
+            network = self.networks.named(wish.network)
             link, usual = driver_named(network.driver).link(network), manners_of(network).prefix == Manners().prefix
             ordinary = not endpoints and sandbox.origin is Origin.MADE and wish.ifname is None and usual
             beginning = (self._parts.kernel.offer(link) if ordinary and link else None) or ""
             endpoint = wanted.wanted_endpoint(wish, network, sandbox, endpoints, self._records, beginning=beginning)
             endpoints.append(endpoint)
         return sorted(endpoints, key=self._records.gateway_rank) if len(endpoints) > 1 else endpoints
-
-    def _network_for(self, ref: str) -> Network:
-        if ref == DEFAULT_NETWORK and not self._records.has_network(ref):
-            ident = names.fixed_id(self._parts.config.state_dir, DEFAULT_NETWORK)
-            return self.create_network(NetworkSpec(name=DEFAULT_NETWORK, id=ident))
-        return self._records.network(ref)
 
     def _origin(self, spec: ContainerSpec) -> tuple[Origin, str]:
         if spec.pid is not None:
@@ -428,7 +356,7 @@ class Controller:
         """Tell everybody but the kernel which networks the sandbox is on now."""
         networks = self._records.networks
         self._parts.names.set_view(plans.view(sandbox, endpoints, networks))
-        self._aim_ports(sandbox, endpoints)
+        self._holding.aim(sandbox, endpoints)
         for each in (sandbox, *stacks.sharers_of(sandbox, self._records)):
             if each.process is not None:
                 self._parts.runtime.write_files(each.id, self._etc(each))
@@ -447,61 +375,19 @@ class Controller:
             self._emit_endpoint("disconnect", sandbox, endpoint)
         go_through(
             lambda: parts.names.leave(sandbox.id, [(endpoint.network, endpoint.id) for endpoint in endpoints]),
-            lambda: self._forget_policies(endpoints),
+            lambda: self._gate.forget_policies(endpoints),
             lambda: parts.kernel.remove(plan) if plan else None,
-            lambda: self._release_ports(sandbox),
+            lambda: self._holding.release(sandbox),
             lambda: self._farewells.put_off(sandbox, endpoints, networks, ends=ends),
         )
-
-    def _forget_policies(self, gone: Sequence[Network] | Sequence[Endpoint]) -> None:
-        # One by one it takes the kernel seconds to remove a thousand elements of the sets that hold them.
-        if any(record.policy is not None for record in gone):
-            self._gate.replace()
-
-    def _reserve_ports(self, sandbox: Sandbox) -> None:
-        self._parts.ports.reserve(sandbox.ports)
-        self._records.holding.add(sandbox.id)
-
-    def _aim_ports(self, sandbox: Sandbox, endpoints: Sequence[Endpoint]) -> None:
-        if sandbox.id in self._records.holding:
-            self._parts.ports.aim(sandbox.ports, *plans.targets(endpoints, self._records.networks))
-
-    def _release_ports(self, sandbox: Sandbox) -> None:
-        """If it has any of the host's: others may have ports of the same numbers."""
-        if sandbox.id in self._records.holding:
-            self._records.holding.discard(sandbox.id)
-            self._parts.ports.release(sandbox.ports)
 
     def _steps_back(self, sandbox: Sandbox, endpoints: Sequence[Endpoint]) -> tuple[Callable[[], object], ...]:
         parts = self._parts
         return (
             lambda: parts.store.drop(sandbox=sandbox.id, endpoints=[endpoint.id for endpoint in endpoints]),
             lambda: parts.names.leave(sandbox.id, [(endpoint.network, endpoint.id) for endpoint in endpoints]),
-            lambda: self._release_ports(sandbox),
+            lambda: self._holding.release(sandbox),
         )
-
-    @contextmanager
-    def _undoing(self, plan: Plan, pending: Sequence[str], *undo: Callable[[], object]) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            # First no record asks for it, then the kernel lets go: if this is cut short, the next start goes on.
-            try:
-                go_through(*undo, lambda: self._parts.store.confirm(pending), lambda: self._parts.kernel.remove(plan))
-            except Exception:
-                _log.exception("cannot take everything back; the next audit will")
-            raise
-
-    @contextmanager
-    def _default_network_if_needed(self) -> Iterator[None]:
-        """Of a refused container not even the default network stays that was made for it."""
-        was_there = self._records.has_network(DEFAULT_NETWORK)
-        try:
-            yield
-        except BaseException:
-            if not was_there and self._records.has_network(DEFAULT_NETWORK):
-                self.remove_network(DEFAULT_NETWORK)
-            raise
 
     def _etc(self, sandbox: Sandbox) -> dict[str, str]:
         if sandbox.origin is Origin.HOST:
@@ -513,32 +399,13 @@ class Controller:
         self.announcements.entered(sandbox, endpoint)
         self._emit_endpoint("connect", sandbox, endpoint)
 
-    def _emit_network(self, action: str, network: Network) -> None:
-        self._parts.events.emit(
-            "network", action, network.id, network.name, labels=network.labels, driver=network.driver
-        )
-
-    def _emit(self, action: str, sandbox: Sandbox, **attributes: str) -> None:
-        self._parts.events.emit(
-            "container", action, sandbox.id, sandbox.name, details={}, labels=sandbox.labels, **attributes
-        )
-
     def _emit_die(self, sandbox: Sandbox, end: Exit) -> None:
         self._parts.events.emit_die(sandbox, end, self._parts.runtime.started(sandbox.id))
 
     def _emit_stop(self, sandbox: Sandbox) -> None:
         if sandbox.id in self._stopping:
-            self._emit("stop", sandbox)
+            self._parts.events.emit_container("stop", sandbox)
 
     def _emit_endpoint(self, action: str, sandbox: Sandbox, endpoint: Endpoint) -> None:
-        network = self._records.networks[endpoint.network]
-        self._parts.events.emit(
-            "network",
-            action,
-            network.id,
-            network.name,
-            details={"container_id": sandbox.id, "driver": network.driver},
-            labels=network.labels,
-            container=sandbox.name,
-            addresses=" ".join(str(interface) for interface in endpoint.addresses),
-        )
+        shown = " ".join(str(interface) for interface in endpoint.addresses)
+        self._parts.events.emit_place(action, self._records.networks[endpoint.network], sandbox, addresses=shown)

@@ -147,7 +147,7 @@ class Converge:
         if sandbox.process is None or sandbox.auto_remove:
             self._parts.store.drop(sandbox=sandbox.id, endpoints=endpoints)
             self._parts.runtime.discard(sandbox.id)
-            events.emit("container", "destroy", sandbox.id, sandbox.name, labels=sandbox.labels)
+            events.emit_container("destroy", sandbox)
             return
         exited = replace(sandbox, exit=end)
         self._parts.store.drop(endpoints=endpoints)

@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Literal
 
 from weft.engine.needs import Clock
-from weft.model import Exit, Sandbox
+from weft.model import Exit, Network, Sandbox
 
 _log = logging.getLogger("weft.events")
 
@@ -79,6 +79,26 @@ class EventLog:
         memory = self._aside if action in ASIDE else self._recent
         memory.append((next(self._numbers), event))
         self._later(partial(self._tell, event))
+
+    def emit_network(self, action: str, network: Network, **attributes: str) -> None:
+        told = {"driver": network.driver, **attributes}
+        self.emit("network", action, network.id, network.name, details=_NONE, labels=network.labels, **told)
+
+    def emit_container(self, action: str, sandbox: Sandbox, **attributes: str) -> None:
+        self.emit("container", action, sandbox.id, sandbox.name, details=_NONE, labels=sandbox.labels, **attributes)
+
+    def emit_place(self, action: str, network: Network, sandbox: Sandbox, **attributes: str) -> None:
+        """What becomes of a container's place on a network."""
+        self.emit(
+            "network",
+            action,
+            network.id,
+            network.name,
+            details={"container_id": sandbox.id, "driver": network.driver},
+            labels=network.labels,
+            container=sandbox.name,
+            **attributes,
+        )
 
     def emit_die(self, sandbox: Sandbox, end: Exit, started: float) -> None:
         """A container's process has ended; `started` is 0 if nobody knows when that was."""

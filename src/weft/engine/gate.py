@@ -15,7 +15,7 @@ from weft.engine import plans
 from weft.engine.forward_rules import ForwardRules
 from weft.engine.parts import Parts
 from weft.firewall.ruleset import ruleset
-from weft.model import IPNetwork, Network
+from weft.model import Endpoint, IPNetwork, Network
 from weft.plan import HOST, NftElement, Sysctl
 
 _log = logging.getLogger("weft.engine")
@@ -64,6 +64,11 @@ class Gate:
         text = self._text(coming)
         self._parts.kernel.replace_firewall(text, self.elements())
         self._applied = text
+
+    def forget_policies(self, gone: Sequence[Network] | Sequence[Endpoint]) -> None:
+        """One by one it takes the kernel seconds to remove a thousand elements of the sets that hold them."""
+        if any(record.policy is not None for record in gone):
+            self.replace()
 
     def settle(self) -> None:
         """After a network has gone: what only it needed goes too."""

@@ -117,9 +117,7 @@ class Policies:
         if endpoint is not None:
             said["container"] = self.parts.records.sandboxes[endpoint.sandbox].name
         shown = {name: text for name, text in said.items() if text}
-        self.parts.events.emit(
-            "network", "policy", network.id, network.name, details={}, labels=network.labels, **shown
-        )
+        self.parts.events.emit_network("policy", network, **shown)
 
 
 def cut_refused(parts: Parts) -> None:

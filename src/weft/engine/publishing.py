@@ -108,7 +108,7 @@ class Publishing:
 
     def _emit(self, action: str, sandbox: Sandbox, ports: Sequence[PortBinding]) -> None:
         shown = " ".join(_shown(port) for port in ports)
-        self.parts.events.emit("container", action, sandbox.id, sandbox.name, labels=sandbox.labels, ports=shown)
+        self.parts.events.emit_container(action, sandbox, ports=shown)
 
 
 def _chosen(sandbox: Sandbox, choices: Sequence[PortChoice]) -> tuple[PortBinding, ...]:

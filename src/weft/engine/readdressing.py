@@ -61,14 +61,5 @@ class Readdressing:
 
     def _emit(self, sandbox: Sandbox, before: Endpoint, after: Endpoint) -> None:
         network = self.parts.records.networks[after.network]
-        self.parts.events.emit(
-            "network",
-            "readdress",
-            network.id,
-            network.name,
-            details={"container_id": sandbox.id, "driver": network.driver},
-            labels=network.labels,
-            container=sandbox.name,
-            old=str(before.ipv4 or ""),
-            new=str(after.ipv4 or ""),
-        )
+        addresses = {"old": str(before.ipv4 or ""), "new": str(after.ipv4 or "")}
+        self.parts.events.emit_place("readdress", network, sandbox, **addresses)

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from weft.drivers import driver_named
 from weft.drivers.parents import OnParent
 from weft.engine import endings, plans, stacks
-from weft.engine.controller import DEFAULT_NETWORK
 from weft.engine.farewells import Farewells
 from weft.engine.gate import Gate
+from weft.engine.networks import DEFAULT_NETWORK
 from weft.engine.parts import Parts
 from weft.engine.seed import ula_seed
 from weft.engine.specs import NetworkChange
@@ -235,15 +235,7 @@ class Updating:
             _log.exception("cannot take everything back; the next audit will")
 
     def _emit(self, network: Network, change: NetworkChange) -> None:
-        self.parts.events.emit(
-            "network",
-            "update",
-            network.id,
-            network.name,
-            labels=network.labels,
-            driver=network.driver,
-            changes=" ".join(_told(change)),
-        )
+        self.parts.events.emit_network("update", network, changes=" ".join(_told(change)))
 
 
 def _ports(sandboxes: Sequence[Sandbox]) -> tuple[PortBinding, ...]:

@@ -214,7 +214,7 @@ class Native:
 
     async def create_network(self, call: Call) -> types.Network:
         async with self.leasing.network(convert.network_spec(call.body)) as spec:
-            network = await self.worker.call(self.controller.create_network, spec)
+            network = await self.worker.call(self.controller.networks.create, spec)
         return convert.network_answer(network)
 
     async def list_networks(self, call: Call) -> list[types.Network]:
@@ -225,10 +225,10 @@ class Native:
         return convert.network_detail(self.parts.records.network(call.ref), self.parts)
 
     async def remove_network(self, call: Call) -> None:
-        await self.worker.call(self.controller.remove_network, call.ref)
+        await self.worker.call(self.controller.networks.remove, call.ref)
 
     async def prune_networks(self, call: Call) -> types.Pruned:
-        return types.Pruned(deleted=await self.worker.call(self.controller.prune_networks))
+        return types.Pruned(deleted=await self.worker.call(self.controller.networks.prune))
 
     async def connect(self, call: Call) -> types.Endpoint:
         asked: types.Connect = call.body

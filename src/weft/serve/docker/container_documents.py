@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from weft.engine.controller import DEFAULT_NETWORK
+from weft.engine.networks import DEFAULT_NETWORK
 from weft.engine.parts import Parts
 from weft.model import Origin, Sandbox
 from weft.names import short

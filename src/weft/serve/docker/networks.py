@@ -10,8 +10,9 @@ from msgspec import Raw
 from msgspec.json import encode
 
 from weft.drivers import DRIVERS
-from weft.engine.controller import DEFAULT_NETWORK, Controller
+from weft.engine.controller import Controller
 from weft.engine.leasing import Leasing
+from weft.engine.networks import DEFAULT_NETWORK
 from weft.engine.parts import Parts
 from weft.engine.presets import Preset, Presets
 from weft.engine.specs import NetworkSpec, PoolSpec
@@ -121,7 +122,7 @@ class Networks:
             if spec.preset:
                 spec = self._applied(spec)
             async with self.leasing.network(spec) as settled:
-                network = await self.worker.call(self.controller.create_network, settled)
+                network = await self.worker.call(self.controller.networks.create, settled)
         except Conflict as clash:
             if self._is_taken(name):  # another request was quicker
                 raise Refused(409, f"network with name {name} already exists") from None
@@ -143,7 +144,7 @@ class Networks:
             await self.worker.call(self.presets.remove, network.name)
             return
         try:
-            await self.worker.call(self.controller.remove_network, network.id)
+            await self.worker.call(self.controller.networks.remove, network.id)
         except Conflict:
             users = (
                 f'name:"{self.parts.records.sandboxes[endpoint.sandbox].name}" id:"{endpoint.id[:SHORT]}"'
@@ -187,7 +188,7 @@ class Networks:
                 or any(filters.labels_fit(network.labels, (label,)) for label in wanted.get("label!", ()))
             )
             if not spared:
-                self.controller.remove_network(network.id)
+                self.controller.networks.remove(network.id)
                 deleted.append(network.name)
         return deleted
 

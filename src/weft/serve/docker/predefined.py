@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from weft import names
-from weft.engine.controller import DEFAULT_NETWORK
+from weft.engine.networks import DEFAULT_NETWORK
 from weft.engine.parts import Parts
 from weft.model import Network
 from weft.serve.docker.dialect import Refused
