@@ -156,7 +156,7 @@ def test_a_network_is_shown_as_it_was_asked_for_after_a_restart_too(world: World
         ("default", "operation is not permitted on predefined default network"),
         ("there", "network with name there already exists"),
         ("--driver nope n", "plugin \"nope\" not found: no such network driver: 'nope'"),
-        ("--ipam-driver nope n", 'plugin "nope" not found: weft gives addresses out itself (default)'),
+        ("--ipam-driver nope n", 'plugin "nope" not found: there are default (weft itself) and dhcp (the LAN)'),
         ("--scope swarm n", "This node is not a swarm manager: weft's networks here have the scope local."),
         ("--ingress n", "This node is not a swarm manager: weft's networks here have the scope local."),
         ("--config-only --internal n", "configuration network can only contain network specific fields"),

@@ -121,7 +121,7 @@ def pool(**fields: object) -> dict[str, object]:
         ({"Name": "blue"}, 409, "network with name blue already exists"),
         ({"Name": "host"}, 403, "operation is not permitted on predefined host network"),
         ({"Name": "x", "Driver": "nope"}, 404, "plugin \"nope\" not found: no such network driver: 'nope'"),
-        ({"Name": "x", "IPAM": {"Driver": "nope"}}, 404, 'plugin "nope" not found: weft gives addresses out itself'),
+        ({"Name": "x", "IPAM": {"Driver": "nope"}}, 404, 'plugin "nope" not found: there are default'),
         (pool(Subnet="10.7.0.0/25"), 403, "invalid pool request: Pool overlaps with other one on this address space"),
         (pool(Subnet="10.9.0.1/24"), 400, "subnet: '10.9.0.1/24' has host bits set; did you mean 10.9.0.0/24?"),
         (pool(Subnet="ten"), 400, "subnet: 'ten' is not a subnet such as 10.1.0.0/24"),

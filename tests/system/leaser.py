@@ -89,7 +89,7 @@ def _serve(directory: Path, link: str) -> None:
         free = [address for address in mood.addresses if address not in given.values()]
         address = given.get(client) or (asked if asked in free else free[0] if free else "")
         if kind == "discover" and address:
-            if time.time() - first.setdefault(client, time.time()) < mood.delay:
+            if told["at"] - first.setdefault(client, told["at"]) < mood.delay:
                 continue
             for answer in _answers(packet, _OFFER, address, mood):
                 wire.sendto(answer, ("255.255.255.255", 68))

@@ -129,6 +129,7 @@ def test_another_address_takes_its_place_everywhere(lan: Lan, server: Leaser, we
     inner = ["nsenter", f"--net={web.netns}"]
     assert FIRST not in weftd.host.run([*inner, "ip", "address"]).stdout
     assert f"default via {ROUTER4}" in weftd.host.run([*inner, "ip", "route"]).stdout
+    assert not events(weftd, "heal"), "nothing was left to be found missing"
     told = events(weftd, "readdress")[-1]
     assert (told["container"], told["old"], told["new"]) == ("web", f"{FIRST}/24", f"{SECOND}/24")
     whole(weftd)
