@@ -138,6 +138,7 @@ class Examination:
                 losses=tuple(self._losses),
                 lost_namespaces=tuple(self._lost),
                 firewall=self._firewall,
+                guard=self._gate.guarded_by(),
                 closed=self._closed,
                 user_rules=self._user_rules,
                 refused_rules=self._refused_rules,
