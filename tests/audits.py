@@ -57,7 +57,7 @@ def assert_consistent(weftd: Weftd, *, within: float = 0.0) -> None:
 
 def complaints(weftd: Weftd) -> list[str]:
     """What is not as it should be."""
-    return [*inside(weftd.host, lambda: _complaints(weftd.run_dir, weftd.state_dir)), *_api(weftd)]
+    return [*inside(weftd.host, lambda: _complaints(weftd.config)), *_api(weftd)]
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,8 @@ def _differ(what: str, shown: Iterable[str], recorded: Iterable[str]) -> Iterato
 # The kernel against the database, from inside the host
 
 
-def _complaints(run_dir: str, state_dir: str) -> list[str]:
-    audit = _Audit(run_dir, state_dir)
+def _complaints(config: Config) -> list[str]:
+    audit = _Audit(config)
     return [
         *audit.pending(),
         *audit.plans(),
@@ -152,11 +152,12 @@ def _complaints(run_dir: str, state_dir: str) -> list[str]:
 
 
 class _Audit:
-    def __init__(self, run_dir: str, state_dir: str) -> None:
-        self._run_dir, self._state_dir = run_dir, state_dir
-        self._store = SqliteStore(f"{state_dir}/weft.db")
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._run_dir, self._state_dir = config.run_dir, config.state_dir
+        self._store = SqliteStore(f"{config.state_dir}/weft.db")
         self._loaded = self._store.load()
-        self._kernel = LinuxKernel(run_dir)
+        self._kernel = LinuxKernel(config.run_dir, programs=config.guard == "auto")
         self._records = Records()
         for each in self._loaded.networks:
             self._records.add_network(each)
@@ -182,7 +183,7 @@ class _Audit:
         return plans.sandbox_plan(sandbox, self._records.endpoints_of(sandbox.id), self._records.networks)
 
     def firewall(self) -> Iterator[str]:
-        parts = cast("Parts", _FewParts(self._records, self._kernel, self._store))
+        parts = cast("Parts", _FewParts(self._config, self._records, self._kernel, self._store))
         if not Gate(parts, lambda: ()).intact():
             try:
                 text = self._kernel.firewall_text()
@@ -268,8 +269,8 @@ class _Audit:
 class _FewParts:
     """What the gate looks at."""
 
-    def __init__(self, records: Records, kernel: LinuxKernel, store: SqliteStore) -> None:
-        self.config = Config()
+    def __init__(self, config: Config, records: Records, kernel: LinuxKernel, store: SqliteStore) -> None:
+        self.config = config
         self.records, self.kernel, self.store = records, kernel, store
 
 

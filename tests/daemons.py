@@ -21,8 +21,10 @@ from tests.hosts import PrivateHost
 from tests.waiting import PACE
 from weft import names
 from weft.client import Client, connect
+from weft.config import Config
 from weft.errors import Unavailable
 from weft.kernel.links import SPARE_GROUP
+from weft.settings import load_config
 
 SOURCE = str(Path(__file__).resolve().parents[1] / "src")
 PATIENCE = 15.0 * PACE
@@ -39,7 +41,7 @@ class Weftd:
         self.log_path = f"{directory}/weftd.log"
         self.client: Client = connect(f"unix://{self.socket}")
         self._module = module
-        self._settings = settings
+        self.settings = settings
         self._process: subprocess.Popen[str] | None = None
         self._closed = False
         self.start()
@@ -48,6 +50,11 @@ class Weftd:
     def environment(self) -> dict[str, str]:
         root = str(Path(SOURCE).parent)
         return {**os.environ, "PYTHONPATH": f"{SOURCE}:{root}", "WEFT_HOST": f"unix://{self.socket}"}
+
+    @property
+    def config(self) -> Config:
+        """As far as it is set."""
+        return load_config([*self.command[4:]], {})
 
     @property
     def pid(self) -> int:
@@ -68,7 +75,7 @@ class Weftd:
     @property
     def command(self) -> list[str]:
         places = ("--state-dir", self.state_dir, "--run-dir", self.run_dir)
-        return [sys.executable, "-P", "-m", self._module, *places, *self._settings]
+        return [sys.executable, "-P", "-m", self._module, *places, *self.settings]
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + PATIENCE

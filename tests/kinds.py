@@ -14,7 +14,9 @@ import socket
 
 import pytest
 
+from tests.enter import inside
 from tests.hosts import PrivateHost, needs_namespaces
+from weft.kernel.guards import why_not
 
 _LINK_OPTIONS = {
     "ipvlan": "mode l2",
@@ -52,6 +54,18 @@ def needs_protocol(name: str) -> None:
         if error.errno not in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
             raise
         _skip_if("it does not know the protocol", name.upper())
+
+
+def needs_programs() -> None:
+    """Skip the running test unless programs of extended BPF can be put on ports: as root, and not in a container."""
+    needs_namespaces()
+    _skip_if(_no_programs(), "programs on ports")
+
+
+@functools.cache
+def _no_programs() -> str:
+    with PrivateHost() as host:
+        return inside(host, why_not)
 
 
 @functools.cache

@@ -124,6 +124,26 @@ class Veth:
 
 
 @dataclass(frozen=True, slots=True)
+class Guard:
+    """What may come out of a port in the host's namespace: frames from this MAC and these addresses.
+
+    Settled before the port is up, by a program on it. Where the kernel takes none, or nobody wants them, the rules of
+    `table bridge weft` do the same with the elements that are there in any case, and this is nothing.
+    """
+
+    port: str
+    mac: str
+    addresses: tuple[IPAddress, ...]
+
+    def describe(self) -> tuple[str, ...]:
+        # A person has no command for it: the program is weft's own.
+        return (
+            f"tc filter show dev {self.port} ingress"
+            f"  # a program drops what is not from {self.mac} and {', '.join(map(str, self.addresses))}",
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Parent:
     """A link in the host's namespace off which links of a kind (macvlan, ipvlan) may branch. weft does not make it."""
 
@@ -379,6 +399,7 @@ Item = (
     | Bridge
     | Uplink
     | Veth
+    | Guard
     | Parent
     | Vlan
     | Dummy
@@ -422,6 +443,8 @@ def identity(item: Item) -> tuple[object, ...]:
             return (type(item), name)
         case Shaper(netns=netns, link=link) | Detour(netns=netns, link=link):
             return (type(item), netns, link)
+        case Guard(port=port):
+            return (Guard, port)
         case Sysctl(netns=netns, key=switch):
             return (Sysctl, netns, switch)
         case _:

@@ -65,6 +65,7 @@ def test_each_interface_has_a_section_with_what_belongs_to_it():
         "eth1 ↔ wv-2e2e2e2e2e2e, a port of wb-babababababa (MAC 02:42:0a:08:00:02, MTU 1500)",
         "address 10.8.0.2/24 on eth1",
         "wv-2e2e2e2e2e2e may send as 10.8.0.2 (MAC 02:42:0a:08:00:02)",
+        "wv-2e2e2e2e2e2e lets nothing else out",
     ]
 
 

@@ -44,7 +44,7 @@ def test_each_state_has_its_mark():
     assert "  ≠ bridge wb-f0f0f0f0f0f0 (MAC 02:77:f0:f0:f0:f0, MTU 1500)\n    different: MTU 1400\n" in text
     assert "  ✓ lo is up\n" in text
     assert "  · db at 10.8.0.3" in text
-    assert text.startswith("container web · running · e0e0e0e0e0e0\n✗ 2 of 37 things are not as they should be.")
+    assert text.startswith("container web · running · e0e0e0e0e0e0\n✗ 2 of 39 things are not as they should be.")
 
 
 def test_without_utf8_all_is_ascii():

@@ -140,6 +140,7 @@ class Examination:
                 now=self._parts.clock.time(),
                 lost_namespaces=tuple(self._lost),
                 firewall=self._firewall,
+                guard=self._gate.guarded_by(),
                 closed=self._closed,
                 user_rules=self._user_rules,
                 refused_rules=self._refused_rules,

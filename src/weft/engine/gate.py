@@ -14,9 +14,10 @@ from weft.drivers import driver_named
 from weft.engine import plans
 from weft.engine.forward_rules import ForwardRules
 from weft.engine.parts import Parts
+from weft.errors import NotFound, WeftError
 from weft.firewall.ruleset import ruleset
 from weft.model import Endpoint, IPNetwork, Network
-from weft.plan import HOST, NftElement, Sysctl
+from weft.plan import HOST, Guard, NftElement, Sysctl
 
 _log = logging.getLogger("weft.engine")
 
@@ -29,11 +30,19 @@ def forwarded(network: Network) -> tuple[int, ...]:
     return tuple(version for version, switch in _FORWARDING.items() if switch in switched_on)
 
 
+def _frees_some(network: Network) -> bool:
+    """Whether a container on a bridge may send what it likes: every one, or one that the network knows as a router."""
+    driver = driver_named(network.driver)
+    return driver.link(network) is not None and (not driver.guards(network) or bool(network.routes))
+
+
 class Gate:
     def __init__(self, parts: Parts, user_rules: Callable[[], Sequence[str]]) -> None:
         self._parts = parts
         self._user_rules = ForwardRules(parts, user_rules)
         self._applied: str | None = None
+        self._rules_too = False
+        """Some port could not be given its program: the chains stay."""
 
     def prepare(self, network: Network) -> None:
         """Before a network's own elements: the table is there, and forwarding is shut to others where it was off."""
@@ -61,6 +70,8 @@ class Gate:
                 self._parts.store.set_meta(f"closed-{version}", "1" if was_off else "0")
 
     def replace(self, coming: Network | None = None) -> None:
+        if self._applied is None:
+            self._guard_ports()
         text = self._text(coming)
         self._parts.kernel.replace_firewall(text, self.elements())
         self._applied = text
@@ -69,6 +80,22 @@ class Gate:
         """One by one it takes the kernel seconds to remove a thousand elements of the sets that hold them."""
         if any(record.policy is not None for record in gone):
             self.replace()
+
+    def _guard_ports(self) -> None:
+        """Before rules go that a former weftd may have left to guard in place of programs."""
+        records, kernel = self._parts.records, self._parts.kernel
+        for sandbox in records.sandboxes.values() if kernel.guards_by_programs() else ():
+            if sandbox.exit is not None:
+                continue
+            plan = plans.sandbox_plan(sandbox, records.endpoints_of(sandbox.id), records.networks)
+            for guard in (item for item in plan if isinstance(item, Guard)):
+                try:
+                    kernel.ensure((guard,))
+                except NotFound:
+                    pass  # without the port nothing is sent
+                except WeftError as error:
+                    self._rules_too = True
+                    _log.error("%s; rules do it until weftd starts anew", error.message)
 
     def settle(self) -> None:
         """After a network has gone: what only it needed goes too."""
@@ -86,6 +113,15 @@ class Gate:
             return False
         self.replace()
         return True
+
+    def guarded_by(self) -> str:
+        """What keeps containers to their own addresses, in words; empty where no network asks for it."""
+        if not any(driver_named(network.driver).guards(network) for network in self._parts.records.networks.values()):
+            return ""
+        return "programs on their ports" if self._by_programs() else "rules (table bridge weft)"
+
+    def _by_programs(self) -> bool:
+        return self._parts.kernel.guards_by_programs() and not self._rules_too
 
     def text(self) -> str:
         """The table as it should be, for nft to read; without elements."""
@@ -128,10 +164,11 @@ class Gate:
     def _text(self, coming: Network | None = None) -> str:
         records = self._parts.records
         networks = [*records.networks.values(), *([coming] if coming else [])]
+        programs = self._by_programs()
         return ruleset(
             closed=self.closed(),
             user_rules=self._user_rules.in_force(),
-            ipv6=any(network.pools_of(6) for network in networks),
+            ipv6=any(network.pools_of(6) and (not programs or _frees_some(network)) for network in networks),
             accept_mark=self._parts.config.accept_mark,
-            guard=any(driver_named(network.driver).guards(network) for network in networks),
+            guard=not programs and any(driver_named(network.driver).guards(network) for network in networks),
         )

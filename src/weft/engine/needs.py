@@ -55,6 +55,9 @@ class Kernel(Protocol):
     def missing(self, plan: Plan) -> tuple[Item, ...]:
         """The items that are absent or different, in plan order. Reads only."""
 
+    def guards_by_programs(self) -> bool:
+        """Whether `plan.Guard` is more than a name here: if not, the ruleset is to have the chains that guard."""
+
     def replace_firewall(self, ruleset: str, elements: Iterable[NftElement]) -> None:
         """Replace `table inet weft` of the host as a whole, in one transaction."""
 

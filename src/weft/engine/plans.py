@@ -10,7 +10,7 @@ from weft.drivers.driver import Publishing, WayOut
 from weft.engine.needs import Holder, View
 from weft.engine.routes import routes
 from weft.firewall.elements import port_elements, routed_port_elements
-from weft.firewall.guard import sender_elements
+from weft.firewall.guard import guards, sender_elements
 from weft.firewall.policy import endpoint_policy_elements, network_policy_elements
 from weft.model import Endpoint, IPAddress, Network, Origin, Sandbox
 from weft.names import NAMESERVER_PORT, detour, short, veth
@@ -18,6 +18,7 @@ from weft.plan import (
     Address,
     Child,
     Detour,
+    Guard,
     Item,
     Loopback,
     Netns,
@@ -45,6 +46,7 @@ _ORDER: dict[type[Item], int] = {
             Netns,
             SandboxTable,
             Veth,
+            Guard,
             Child,
             Detour,
             Shaper,
@@ -105,6 +107,7 @@ def sandbox_plan(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Netw
     items.extend(_own_policies(endpoints, networks))
     items.extend(_leaving_by_the_way_out(endpoints, networks))
     items.extend(_published(sandbox, endpoints, networks))
+    items.extend(guards(items))
     return tuple(sorted(items, key=_rank))
 
 

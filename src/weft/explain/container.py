@@ -19,6 +19,7 @@ from weft.plan import (
     Address,
     Child,
     Detour,
+    Guard,
     Item,
     Loopback,
     Netns,
@@ -143,6 +144,8 @@ def _is_of(endpoint: Endpoint, item: Item) -> bool:
     match item:
         case Route(netns=netns, destination=destination):
             return netns == HOST and destination.network_address in [a.ip for a in endpoint.addresses]
+        case Guard(port=port):
+            return port == veth(endpoint.id)
         case Veth(peer=link) | Child(name=link) | Address(link=link):
             return item.netns != HOST and link == endpoint.ifname
         case Shaper(link=link):
@@ -162,7 +165,7 @@ def _is_of(endpoint: Endpoint, item: Item) -> bool:
 
 
 def _is_rule(item: Item) -> bool:
-    return isinstance(item, NftElement)
+    return isinstance(item, NftElement | Guard)
 
 
 def _neighbours(attachment: Attachment) -> Section:

@@ -14,6 +14,7 @@ from weft.plan import (
     Child,
     Detour,
     Dummy,
+    Guard,
     Item,
     Loopback,
     Netns,
@@ -89,6 +90,12 @@ def wording(item: Item) -> tuple[str, str]:
             )
         case Veth():
             return _pair(item)
+        case Guard(port=port):
+            return f"{port} lets nothing else out", (
+                "A program at the host's end of the cable drops what is not from the container's own MAC and "
+                "addresses, before the bridge sees it. Where this kernel takes no such program, or weft.toml says "
+                'guard = "rules", the rules of table bridge weft do.'
+            )
         case Uplink() | ProxyNeighbour():
             return _wire(item)
         case Parent() | Vlan() | Dummy() | Child():

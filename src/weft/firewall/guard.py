@@ -1,5 +1,8 @@
 """`table bridge weft`: a container sends from its own addresses only, and is nobody's router or DHCP server.
 
+The sets here say what may leave each port, on every host. What sees to it is a program on each port where the kernel
+takes programs (guard_program.py), and there are no chains for it here; else the chains are what this is about.
+
 Theory of operation. Whatever enters a bridge by a container's port is looked up once, as port, MAC and IP address: an
 element per endpoint and family says what may. That one lookup is all that most frames meet. What it does not find is
 a suspect: ARP and neighbour discovery, whose claims are looked up likewise, and else is dropped. So a port without an
@@ -17,10 +20,11 @@ where the sender's address is: in an honest one the same is there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address
 
-from weft.model import IPInterface
-from weft.plan import Mac, NftElement
+from weft.model import IPAddress, IPInterface
+from weft.plan import Guard, Item, Mac, NftElement
 
 # Reports of multicast listeners and router solicitations would be flooded to every port: n joins cost n * n frames.
 _FLOODED = (
@@ -71,7 +75,8 @@ iifname . arp saddr ether . arp saddr ip @senders4 accept
 
 
 def chains(*, guard: bool, ipv6: bool) -> str:
-    """`guard`: some network's containers are kept to their addresses; `ipv6`: some network has it."""
+    """`guard`: the rules keep some network's containers to their addresses; `ipv6`: containers may send of IPv6 what
+    nothing else stops."""
     return _GUARDED if guard else _UNGUARDED if ipv6 else ""
 
 
@@ -85,3 +90,18 @@ def sender_elements(port: str, mac: str, addresses: Iterable[IPInterface]) -> tu
 def unguarded_elements(port: str) -> tuple[NftElement, ...]:
     """An endpoint that may send what it likes."""
     return (NftElement("unguarded", (port,), family="bridge"),)
+
+
+def guards(items: Sequence[Item]) -> tuple[Guard, ...]:
+    """What elements say of ports once more, port by port: of those that may not send what they like."""
+    free = {item.key[0] for item in items if isinstance(item, NftElement) and item.name == "unguarded"}
+    macs: dict[str, str] = {}
+    own: dict[str, dict[IPAddress, None]] = {}
+    for item in items:
+        match item:
+            case NftElement(family="bridge", key=(str(port), str(mac), IPv4Address() | IPv6Address() as address)) if (
+                port not in free
+            ):
+                macs[port] = mac
+                own.setdefault(port, {})[address] = None
+    return tuple(Guard(port, macs[port], tuple(addresses)) for port, addresses in own.items())

@@ -3,8 +3,8 @@
 A queue holds what leaves by a link. What arrives by one that has no other end of weft's (macvlan, ipvlan) leaves an ifb
 beside it instead: everything that the link's ingress sees is redirected there, and goes on from the link afterwards.
 
-Numbers and layouts as in linux/rtnetlink.h (struct tcmsg), linux/pkt_cls.h (struct tc_u32_sel, tc_u32_key) and
-linux/tc_act/tc_mirred.h (struct tc_mirred).
+Numbers and layouts as in linux/pkt_cls.h (struct tc_u32_sel, tc_u32_key) and linux/tc_act/tc_mirred.h (struct
+tc_mirred).
 """
 
 from __future__ import annotations
@@ -28,12 +28,18 @@ from weft.kernel.netlink import (
     text,
     u32,
 )
-from weft.kernel.qdiscs import RTM_DELQDISC, RTM_NEWQDISC, TCA_KIND, TCA_OPTIONS, TCMSG
 from weft.kernel.refusal import refusal
+from weft.kernel.tcmsg import (
+    RTM_DELQDISC,
+    RTM_GETTFILTER,
+    RTM_NEWQDISC,
+    RTM_NEWTFILTER,
+    TCA_KIND,
+    TCA_OPTIONS,
+    TCMSG,
+)
 from weft.names import CHILD_GROUP
 from weft.plan import Detour
-
-_RTM_NEWTFILTER, _RTM_GETTFILTER = 44, 46
 
 _INGRESS = 0xFFFFFFF1
 _INGRESS_HANDLE = 0xFFFF0000
@@ -61,7 +67,7 @@ def ensure(there: Inside, item: Detour) -> None:
         requests = [
             Request(RTM_DELQDISC, 0, _ingress_of(link)),
             Request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, _ingress_of(link) + text(TCA_KIND, "ingress")),
-            Request(_RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, _redirect(link, around)),
+            Request(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, _redirect(link, around)),
         ]
         for failure in there.rtnl.send(requests):
             if failure.at:  # there was none before
@@ -116,7 +122,7 @@ def _is_right(found: links.Link) -> bool:
 
 def _target(there: Inside, link: int) -> int:
     """The index of the link to which whatever arrives by a link is redirected; 0: to none."""
-    messages = there.rtnl.dump(Request(_RTM_GETTFILTER, 0, TCMSG.pack(0, link, 0, _INGRESS_HANDLE, 0)))
+    messages = there.rtnl.dump(Request(RTM_GETTFILTER, 0, TCMSG.pack(0, link, 0, _INGRESS_HANDLE, 0)))
     return next((target for target in map(_redirected, messages) if target), 0)
 
 

@@ -20,11 +20,13 @@ from ipaddress import IPv6Address, IPv6Interface
 from typing import NamedTuple
 
 from weft.errors import Conflict, Exhausted, NotFound, WeftError
+from weft.firewall.guard_program import shape_of
 from weft.kernel import (
     addresses,
     borrowed,
     detours,
     elements,
+    guards,
     links,
     nfnetlink,
     proxies,
@@ -47,6 +49,7 @@ from weft.plan import (
     Child,
     Detour,
     Dummy,
+    Guard,
     Item,
     Loopback,
     Netns,
@@ -109,6 +112,8 @@ class Ensure:
         self._tables = tables
         self._spares = spares
         self._outer: dict[str, str] = {}
+        self._guards: dict[str, Guard] = {}
+        """By port, of those ports that the plan makes."""
         self._host: list[Step] = []
         self._elements: list[NftElement] = []
         self._deserted = False
@@ -120,6 +125,8 @@ class Ensure:
     def run(self, plan: Plan) -> None:
         self._with_table = frozenset(item.netns for item in plan if isinstance(item, SandboxTable))
         self._outer = {item.netns: item.name for item in plan if isinstance(item, Veth) and item.peer == INNER}
+        made = {item.name for item in plan if isinstance(item, Veth)}
+        self._guards = {item.port: item for item in plan if isinstance(item, Guard) and item.port in made}
         for item in plan:
             if isinstance(item, NftElement):
                 if not self._deserted:
@@ -131,6 +138,9 @@ class Ensure:
             match item:
                 case Netns():
                     self._namespace(item)
+                case Guard():
+                    if item.port not in self._guards:
+                        self._visit.guards.ensure(self._visit.host.rtnl, item)
                 case Veth():
                     self._veth(item)
                 case Bridge():
@@ -178,7 +188,23 @@ class Ensure:
     def _veth(self, item: Veth) -> None:
         there = self._visit.enter(item.netns)
         self._host += self._veth_steps(item, there)
+        self._guard(item, there)
+        self._host.append(Step(links.set_up(item.name), item))
         there.pending.append(item)
+
+    def _guard(self, item: Veth, there: Inside) -> None:
+        """What may come out of a port is settled before it is up."""
+        rtnl, guard = self._visit.host.rtnl, self._guards.get(item.name)
+        by_programs = guard is not None and self._visit.guards.in_force
+        self._spares.shape = shape_of(guard) if guard is not None and by_programs else None
+        ahead = there.spare.ahead if there.spare is not None and _is_spare(item, there) else None
+        if ahead is not None and guard is None:
+            self._visit.guards.remove(rtnl, item.name)
+        elif ahead is not None and guard is not None and ahead.shape == shape_of(guard):
+            self._visit.guards.write(ahead, guard)
+        elif guard is not None and (by_programs or not there.fresh):  # a new port has no program to be taken away
+            self._flush_host()
+            self._visit.guards.ensure(rtnl, guard)
 
     def _veth_steps(self, item: Veth, there: Inside) -> list[Step]:
         master = links.index_of(self._visit.host.rtnl, item.master)
@@ -195,7 +221,6 @@ class Ensure:
             steps = [Step(make, item, creates=True), Step(links.no_own_address(item.name), item, optional=True)]
         if item.isolated:
             steps.append(Step(links.isolate(item.name, isolated=True), item))
-        steps.append(Step(links.set_up(item.name), item))
         return steps
 
     def _bridge(self, item: Bridge) -> None:
@@ -377,7 +402,11 @@ class Ensure:
             self._visit.host.rtnl.send([links.open_port(item.name)])
 
     def _make_again(self, item: Veth) -> None:
-        self._send(self._visit.host.rtnl, self._veth_steps(item, self._visit.enter(item.netns)), again=True)
+        rtnl, guard = self._visit.host.rtnl, self._guards.get(item.name)
+        self._send(rtnl, self._veth_steps(item, self._visit.enter(item.netns)), again=True)
+        if guard is not None:
+            self._visit.guards.ensure(rtnl, guard)
+        self._send(rtnl, [Step(links.set_up(item.name), item)], again=True)
 
 
 def _by_itself(host: Inside, item: Uplink | ProxyNeighbour) -> None:
@@ -439,6 +468,8 @@ def deed(item: Item) -> str:
             return f"make bridge {item.name}"
         case Veth():
             return f"make veth {item.name} on {item.master} with {item.peer} in {item.netns}"
+        case Guard():
+            return guards.deed(item)
         case Uplink():
             return f"make {item.link} a port of {item.master}"
         case ProxyNeighbour():

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 
 from weft.errors import WeftError
 from weft.explain.health.facts import Feature
-from weft.kernel import links
+from weft.kernel import guards, links
 from weft.kernel.netlink import NLM_F_CREATE, NLM_F_EXCL, Netlink, Request, nest, text
 from weft.kernel.nft import Nft
 
@@ -46,6 +47,10 @@ def probe() -> tuple[Feature, ...]:
         _feature("NAT by maps", "nft_chain_nat", _load(_NAT)),
         _feature("rewriting without connection tracking", "nft_ct", _load(_REWRITE)),
         _feature("filters on bridges", "nf_tables_bridge", _load(_ON_BRIDGES)),
+        replace(
+            _feature("programs on ports", "cls_bpf", guards.why_not, needed=False),
+            without="Rules keep containers to their own addresses in their stead, which costs packets more.",
+        ),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from weft.errors import NotFound
 from weft.kernel import links, nfnetlink
+from weft.kernel.guards import Guards
 from weft.kernel.netlink import Failure, Netlink
 from weft.kernel.netns import Namespaces, open_namespace
 from weft.kernel.reaper import Reaper
@@ -33,9 +34,10 @@ class Inside:
 class Visit:
     """The namespaces that one call has to do with. `close` it."""
 
-    def __init__(self, namespaces: Namespaces, host: Netlink, host_nf: Netlink, reaper: Reaper) -> None:
+    def __init__(self, namespaces: Namespaces, host: Netlink, host_nf: Netlink, reaper: Reaper, guards: Guards) -> None:
         self.namespaces = namespaces
         self.reaper = reaper
+        self.guards = guards
         self.host = Inside(namespaces.home, host, host_nf)
         self.inside: dict[str, Inside] = {}
         self._slow: list[Netlink] = []

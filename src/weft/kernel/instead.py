@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import Protocol, TypeVar
 
 from weft.errors import WeftError
-from weft.kernel import addresses, elements, links, nfnetlink, qdiscs, sandbox_table, sysctl
+from weft.kernel import addresses, elements, guards, links, nfnetlink, qdiscs, sandbox_table, sysctl
 from weft.kernel.inside import Inside, link_in, open_rtnl
 from weft.names import LINK_GROUP
 from weft.plan import (
@@ -17,6 +17,7 @@ from weft.plan import (
     Child,
     Detour,
     Dummy,
+    Guard,
     Item,
     Loopback,
     Netns,
@@ -65,6 +66,8 @@ def _found(item: Item, within: Within) -> str:
             return ""
         case Vlan() | Dummy() | Child():
             return _branch(item, within)
+        case Guard():
+            return within(HOST, lambda: _guard(item))
         case Shaper(netns=netns):
             return within(netns, lambda: _shaper(item))
         case Address():
@@ -83,6 +86,14 @@ def _shaper(item: Shaper) -> str:
     socket = open_rtnl()
     try:
         return qdiscs.found(socket, item)
+    finally:
+        socket.close()
+
+
+def _guard(item: Guard) -> str:
+    socket = open_rtnl()
+    try:
+        return guards.found(socket, item)
     finally:
         socket.close()
 

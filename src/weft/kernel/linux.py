@@ -22,6 +22,7 @@ from weft.kernel.domains import outside_domains
 from weft.kernel.ensure import Ensure, RightTables
 from weft.kernel.firewall import Firewall
 from weft.kernel.foreign import foreign_chains
+from weft.kernel.guards import Guards
 from weft.kernel.inside import Visit
 from weft.kernel.legacy import legacy_chains
 from weft.kernel.links import LinkStats
@@ -42,8 +43,11 @@ _APART = "frames between containers of one network need not meet the host's rule
 
 
 class LinuxKernel:
-    def __init__(self, run_dir: str, *, spares: int = 0) -> None:
-        """Pins are kept under `run_dir`/netns; `spares` namespaces are made ahead (`prepare`)."""
+    def __init__(self, run_dir: str, *, spares: int = 0, programs: bool = True) -> None:
+        """Pins are kept under `run_dir`/netns; `spares` namespaces are made ahead (`prepare`).
+
+        Not `programs`: guards are left to the rules, whatever the kernel can do.
+        """
         self._namespaces = Namespaces(f"{run_dir}/netns")
         # The port id tells `watch` which of the kernel's notices are echoes of our own doings.
         self._rtnl = Netlink(socket.NETLINK_ROUTE, port=nfnetlink.own_port(), receive_buffer=1 << 20)
@@ -51,12 +55,14 @@ class LinuxKernel:
         self._reaper = Reaper()
         self._tables = RightTables()
         self._firewall = Firewall(self._nf, self._namespaces)
-        self._spares = Spares(self._namespaces, self._rtnl, spares)
+        self._guards = Guards(self._namespaces, wanted=programs)
+        self._spares = Spares(self._namespaces, self._rtnl, self._guards, spares)
 
     def close(self) -> None:
         """Delete what is queued and let go. Containers keep their networks."""
         self._spares.close()
         self._reaper.close()
+        self._guards.close()
         self._firewall.close()
         self._nf.close()
         self._rtnl.close()
@@ -85,6 +91,9 @@ class LinuxKernel:
     def missing(self, plan: Plan) -> tuple[Item, ...]:
         with self._visit() as visit:
             return Missing(visit, self._tables).run(plan)
+
+    def guards_by_programs(self) -> bool:
+        return self._guards.in_force
 
     def replace_firewall(self, ruleset: str, elements: Iterable[NftElement]) -> None:
         self._firewall.replace(ruleset, elements)
@@ -239,7 +248,7 @@ class LinuxKernel:
 
     @contextmanager
     def _visit(self) -> Iterator[Visit]:
-        visit = Visit(self._namespaces, self._rtnl, self._nf, self._reaper)
+        visit = Visit(self._namespaces, self._rtnl, self._nf, self._reaper, self._guards)
         try:
             yield visit
         finally:

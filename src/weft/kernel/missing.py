@@ -16,6 +16,7 @@ from weft.plan import (
     Child,
     Detour,
     Dummy,
+    Guard,
     Item,
     Loopback,
     Netns,
@@ -65,6 +66,8 @@ class Missing:
                 return self._bridge(item)
             case Veth():
                 return self._veth(item)
+            case Guard():
+                return self._visit.guards.holds(self._visit.host.rtnl, item)
             case Parent() | Vlan() | Dummy() | Child():
                 return Branches(self._visit).holds(item)
             case Uplink():

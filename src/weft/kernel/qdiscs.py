@@ -1,6 +1,6 @@
 """Rates of links: a token bucket (TBF) as the root of a link's queueing, made, compared, taken away.
 
-Numbers and layouts as in linux/rtnetlink.h (struct tcmsg) and linux/pkt_sched.h (struct tc_tbf_qopt, TCA_TBF_*).
+Numbers and layouts as in linux/pkt_sched.h (struct tc_tbf_qopt, TCA_TBF_*).
 Replacing one by one of the same kind changes it in place: what is queued stays queued.
 """
 
@@ -29,16 +29,10 @@ from weft.kernel.netlink import (
     zero_terminated,
 )
 from weft.kernel.refusal import refusal
+from weft.kernel.tcmsg import RTM_DELQDISC, RTM_GETQDISC, RTM_NEWQDISC, TCA_KIND, TCA_OPTIONS, TCMSG
 from weft.plan import Shaper
 
-RTM_NEWQDISC = 36
-RTM_DELQDISC = 37
-RTM_GETQDISC = 38
-
-TCMSG = struct.Struct("=BxxxiIII")
-"""Family, padding, index, handle, parent, info."""
 _ROOT = 0xFFFFFFFF
-TCA_KIND, TCA_OPTIONS = 1, 2
 _TBF_PARMS, _TBF_RATE64, _TBF_BURST = 1, 4, 6
 _RATESPEC = struct.Struct("=BBHhHI")  # cell_log, linklayer, overhead, cell_align, mpu, bytes a second
 _QOPT = struct.Struct("=12s12sIII")  # rate, peakrate, limit, buffer, mtu
@@ -87,12 +81,6 @@ def found(rtnl: Netlink, item: Shaper) -> str:
         return ""
     burst = bucket.burst * _TICK * bucket.rate // 10**9
     return f"{bucket.rate * 8} bit/s, {burst:,} bytes at once, {bucket.queue:,} bytes waiting"
-
-
-def link_of(message: Message) -> int:
-    """The index of the link that a message is about."""
-    index: int = TCMSG.unpack_from(message.body)[1]
-    return index
 
 
 def remove(there: Inside, item: Shaper) -> list[Failure]:

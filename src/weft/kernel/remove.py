@@ -25,6 +25,7 @@ from weft.plan import (
     Child,
     Detour,
     Dummy,
+    Guard,
     Item,
     Netns,
     NftElement,
@@ -84,6 +85,11 @@ class Remove:
                         self._shaper(item)
                     case Detour() if item.netns not in ending:
                         self._detour(item)
+                    case Guard() if (HOST, item.port) in dying:
+                        self._visit.guards.forget(item.port)
+                    case Guard():
+                        for failure in self._visit.guards.remove(self._visit.host.rtnl, item.port):
+                            self._note(item, failure)
                     case SandboxTable() if item.netns not in ending:
                         self._table(item)
                     case Sysctl(netns="", before=str()):

@@ -1,8 +1,9 @@
 """Namespaces made ahead, while nobody waits: most of what a join costs is the same for every container.
 
 A spare is a namespace with `lo` up, weft's table and the name server's sockets, and a veth pair whose inner end is
-eth0. Nothing but this process's descriptors keeps it: however weftd ends, its spares end with it and leave nothing
-behind. The outer end has a group of its own, so that nobody takes it for a link of a container's.
+eth0; on the outer end is a guard's program that has yet to be told what may pass. Nothing but this process's
+descriptors keeps it: however weftd ends, its spares end with it and leave nothing behind. The outer end has a group of
+its own, so that nobody takes it for a link of a container's.
 
 The outer end of one spare is a port already of the bridge that a container joined last, though down: the kernel goes
 through all ports of a bridge for every new one, which on a network of a thousand is the dearest part of a join.
@@ -20,7 +21,9 @@ from dataclasses import dataclass
 
 from weft import names
 from weft.errors import WeftError
+from weft.firewall.guard_program import Shape
 from weft.kernel import links, nfnetlink, sandbox_table
+from weft.kernel.guards import Ahead, Guards
 from weft.kernel.netlink import Netlink
 from weft.kernel.netns import Namespaces, log
 from weft.plan import SandboxTable
@@ -44,11 +47,14 @@ class Spare:
     """The kind of `plan.SandboxTable`: port, and whether IPv6 is let in."""
     bridge: int = 0
     """The index of the bridge that the link is a port of."""
+    ahead: Ahead | None = None
+    """The program on the link."""
 
 
 class Spares:
-    def __init__(self, namespaces: Namespaces, host: Netlink, count: int) -> None:
+    def __init__(self, namespaces: Namespaces, host: Netlink, guards: Guards, count: int) -> None:
         self._namespaces = namespaces
+        self._guards = guards
         self._host = host
         self._count = count
         self._ready: deque[Spare] = deque()
@@ -58,6 +64,8 @@ class Spares:
         """The kind that the latest container wanted: the next one probably does, too."""
         self.bridge = 0
         """The index of the bridge that it joined; likewise."""
+        self.shape: Shape | None = Shape(1, 0)
+        """That of its guard; None if it had none."""
 
     def prepare(self) -> bool:
         """Make one, unless there are enough; whether another is wanted."""
@@ -149,6 +157,11 @@ class Spares:
             _discard(spare)
             raise OSError(failures[0].errno, failures[0].text)
         rtnl.send([links.no_own_address(INNER)])
+        try:
+            spare.ahead = None if self.shape is None else self._guards.ahead(self._host, link, self.shape)
+        except BaseException:
+            _discard(spare)
+            raise
         return spare
 
     def _plug(self, spare: Spare) -> None:

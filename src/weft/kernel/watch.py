@@ -1,10 +1,10 @@
 """Notices when something in the kernel goes away that weft may have put there.
 
 Two sockets listen, in the host's namespace, to it and to every namespace it is linked with (containers, that is):
-one to links, what limits them, addresses and routes, one to nf_tables. Filters in the kernel keep out what cannot be
-drift, so that a join wakes nobody: what is added, links being made, links that no endpoint has (yet, or any more), and
-what this process did through the first socket it had in a namespace. What comes through is a hint only: its reader
-looks at the kernel.
+one to links, what limits and filters them, addresses and routes, one to nf_tables. Filters in the kernel keep out what
+cannot be drift, so that a join wakes nobody: what is added, links being made, links that no endpoint has (yet, or any
+more), and what this process did through the first socket it had in a namespace. What comes through is a hint only: its
+reader looks at the kernel.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from weft.kernel import addresses, bpf, links, nfnetlink, qdiscs
+from weft.kernel import addresses, bpf, links, nfnetlink, tcmsg
 from weft.kernel.netlink import SOL_NETLINK, Message, attribute_map, parse_messages, zero_terminated
 from weft.names import LINK_GROUP, TABLE
 
@@ -24,7 +24,7 @@ _LISTEN_ALL_NSID = 8
 _SO_RCVBUFFORCE = 33
 _RECEIVE_BUFFER = 1 << 21
 _RTNETLINK_GROUPS = (1, 4, 5, 7, 9, 11)
-"""Links, limits of their bandwidth, IPv4 and IPv6 addresses, IPv4 and IPv6 routes."""
+"""Links, limits and filters of theirs, IPv4 and IPv6 addresses, IPv4 and IPv6 routes."""
 _NFTABLES_GROUPS = (7,)
 _PORT_BIT = 1 << 30
 """Keeps these sockets' port ids apart from the one that marks our own doings."""
@@ -126,7 +126,8 @@ def _link_filter() -> bpf.Program:
         *bpf.load_half(_TYPE_AT),
         *bpf.equals(bpf.half(addresses.RTM_DELADDR), (bpf.KEEP,)),
         # Not new ones: kernels up to 6.6 tell everybody whenever one is merely looked at.
-        *bpf.equals(bpf.half(qdiscs.RTM_DELQDISC), (bpf.KEEP,)),
+        *bpf.equals(bpf.half(tcmsg.RTM_DELQDISC), (bpf.KEEP,)),
+        *bpf.equals(bpf.half(tcmsg.RTM_DELTFILTER), (bpf.KEEP,)),
         *bpf.equals(bpf.half(addresses.RTM_DELROUTE), of_main_tables),
         # A bridge says the same of its ports again, in messages of its own family.
         *bpf.load_byte(_FAMILY_AT),
@@ -180,8 +181,8 @@ def _link_change(message: Message, nsid: int | None) -> Change | None:
     if message.type in (links.RTM_DELLINK, links.RTM_NEWLINK):
         link = links.parse(message)
         return Change("link", link.name, link.index, nsid)
-    if message.type == qdiscs.RTM_DELQDISC:
-        return Change("limit", index=qdiscs.link_of(message), nsid=nsid)
+    if message.type in (tcmsg.RTM_DELQDISC, tcmsg.RTM_DELTFILTER):
+        return Change("limit", index=tcmsg.link_of(message), nsid=nsid)
     if message.type == addresses.RTM_DELADDR:
         found = next(addresses.parse_addresses([message]), None)
         return Change("address", index=found.link if found else 0, nsid=nsid)

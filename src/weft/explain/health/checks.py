@@ -32,6 +32,7 @@ CHECKS: tuple[Check, ...] = (
     own.check_upstream,
     own.check_records,
     own.check_table,
+    own.check_guard,
     own.check_rules,
     own.check_leftovers,
     own.check_resolver,

@@ -21,6 +21,8 @@ class Feature:
     """The kernel's words; empty if it can do it."""
     needed: bool
     """False: weft works without, in most of its parts."""
+    without: str = "Only what needs it does not work."
+    """What then is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +149,8 @@ class OwnFacts:
     """Names of containers whose namespace is gone."""
     firewall: bool = True
     """Whether `table inet weft` is as it should be."""
+    guard: str = ""
+    """What keeps containers to their own addresses: programs, or rules; empty where no network asks for it."""
     closed: tuple[int, ...] = ()
     """The IP versions that weft forwards for its containers alone, since the host forwarded nothing before."""
     user_rules: bool = False

@@ -21,7 +21,7 @@ def check_kernel(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
             subject="host",
             level="error" if feature.needed else "note",
             what=f"this kernel cannot do {feature.name}: {feature.refused}",
-            why="weft cannot work without it." if feature.needed else "Only what needs it does not work.",
+            why="weft cannot work without it." if feature.needed else feature.without,
             mend=(f"modprobe {feature.module}",) if feature.module else (),
         )
     if host.features and not any(feature.needed for feature in lacking):

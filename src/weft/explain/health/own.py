@@ -59,6 +59,11 @@ def check_table(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
     )
 
 
+def check_guard(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
+    if own.guard:
+        yield fine("guard", "weft", f"containers are kept to their own addresses by {own.guard}")
+
+
 def check_rules(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
     if own.refused_rules:
         yield Finding(
