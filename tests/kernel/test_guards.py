@@ -227,7 +227,7 @@ assert "ingress" not in subprocess.run(["tc", "qdisc", "show"], capture_output=T
 from tests.engine.house import house
 from weft.engine.specs import NetworkSpec
 made = house()
-made.controller.create_network(NetworkSpec(name="front"))
+made.controller.networks.create(NetworkSpec(name="front"))
 assert "chain suspects" in subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True).stdout
 print("done")
 """
