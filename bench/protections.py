@@ -1,7 +1,7 @@
 """What keeping containers to their own addresses costs packets, and whether that grows with containers and ports.
 
-Three hosts of weft stand side by side: one as it comes, one whose network has anti-spoof=false (so that no frame meets
-a rule on the bridge), and one as it comes with a thousand containers and published ports, on two networks.
+Three hosts of weft stand side by side: one as it comes, one whose network has anti-spoof=false (so that nobody looks
+at a frame before the bridge), and one as it comes with a thousand containers and published ports, on two networks.
 """
 
 from __future__ import annotations

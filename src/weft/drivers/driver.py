@@ -120,7 +120,7 @@ class Driver(Protocol):
         """How a container leaves the network in a family, by its endpoint there; None: not at all."""
 
     def guards(self, network: Network) -> bool:
-        """Whether its containers are kept to their own addresses by `table bridge weft`."""
+        """Whether its containers are kept to their own addresses (firewall/guard.py)."""
 
     def publishes(self, network: Network, version: int) -> Publishing | None:
         """How ports of a container on the network are published in a family; None: they cannot be."""
