@@ -19,16 +19,14 @@ from collections.abc import Sequence
 from ipaddress import IPv6Address, IPv6Interface
 from typing import NamedTuple
 
-from weft.errors import Conflict, Exhausted, NotFound, WeftError
+from weft.errors import NotFound
 from weft.firewall.guard_program import shape_of
 from weft.kernel import (
     addresses,
     borrowed,
     detours,
     elements,
-    guards,
     links,
-    nfnetlink,
     proxies,
     qdiscs,
     sandbox_table,
@@ -36,10 +34,11 @@ from weft.kernel import (
     uplinks,
 )
 from weft.kernel.branches import Branches
+from weft.kernel.deeds import deed, refused
 from weft.kernel.inside import Inside, Visit, link_in
 from weft.kernel.netlink import Failure, Netlink, Request
 from weft.kernel.netns import drop_pin, is_namespace, same_namespace
-from weft.kernel.refusal import refusal
+from weft.kernel.right_tables import RightTables
 from weft.kernel.spares import INNER, Spares
 from weft.names import LINK_GROUP, is_ours
 from weft.plan import (
@@ -66,7 +65,6 @@ from weft.plan import (
     Vlan,
 )
 
-_MOST_PORTS = 1023
 _PATIENCE = 0.2
 _MOMENT = 0.0001
 _CHUNK = 96
@@ -80,28 +78,6 @@ class Step(NamedTuple):
     """EEXIST is looked into."""
     optional: bool = False
     """Fails where the kernel has no IPv6, and is not needed there."""
-
-
-class RightTables:
-    """What a container's table lists like when it is right, learned from the kernel once per kind."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, bool], sandbox_table.Tables] = {}
-
-    def like(self, visit: Visit, item: SandboxTable) -> sandbox_table.Tables:
-        kind = (item.dns_port, item.ipv6)
-        if kind not in self._known:
-            self._known[kind] = visit.namespaces.scratch(lambda: _learn(item))
-        return self._known[kind]
-
-
-def _learn(item: SandboxTable) -> sandbox_table.Tables:
-    apart = Netlink(nfnetlink.NETLINK_NETFILTER)
-    try:
-        sandbox_table.add(apart, item)
-        return sandbox_table.listing(apart)
-    finally:
-        apart.close()
 
 
 class Ensure:
@@ -259,7 +235,7 @@ class Ensure:
             failures = sandbox_table.replace(nf, item)
             self._visit.retire_nf(there)
         if failures:
-            raise _refused(item, failures[0])
+            raise refused(item, failures[0])
 
     def _switch(self, item: Sysctl) -> None:
         self._flush_links()
@@ -331,7 +307,7 @@ class Ensure:
                 continue
             looked_into.add(step.item)
             if again or not step.creates or not self._accept(step.item, failure):
-                raise _refused(step.item, failure)
+                raise refused(step.item, failure)
 
     def _accept(self, item: Item, failure: Failure) -> bool:
         """Whether an item that could not be made is right after all, or now."""
@@ -459,62 +435,3 @@ def _index(socket: Netlink, item: Address | Route, indices: dict[str, int]) -> i
         raise NotFound(f"cannot {deed(item)}: there is no link {item.link}")
     indices[item.link] = index
     return index
-
-
-def deed(item: Item) -> str:
-    """What making the item is called, after "cannot"."""
-    match item:
-        case Bridge():
-            return f"make bridge {item.name}"
-        case Veth():
-            return f"make veth {item.name} on {item.master} with {item.peer} in {item.netns}"
-        case Guard():
-            return guards.deed(item)
-        case Uplink():
-            return f"make {item.link} a port of {item.master}"
-        case ProxyNeighbour():
-            return f"answer on {item.link} for {item.address}"
-        case Parent():
-            return f"have {item.kind} links on {item.name}"
-        case Vlan():
-            return f"make VLAN {item.tag} of {item.parent} ({item.name})"
-        case Dummy():
-            return f"make {item.name}, a link that leads nowhere"
-        case Child():
-            return f"make {item.kind} {item.name} on {item.parent} {_place(item.netns)}"
-        case Address():
-            return f"add {item.address} to {item.link} {_place(item.netns)}"
-        case Route():
-            via = f" via {item.via}" if item.via else ""
-            return f"add a route to {item.destination}{via} dev {item.link} {_place(item.netns)}"
-        case Detour():
-            return detours.deed(item)
-        case Shaper():
-            return qdiscs.deed(item)
-        case Loopback():
-            return f"set lo up {_place(item.netns)}"
-        case SandboxTable():
-            return f"add the tables weft {_place(item.netns)}"
-        case Netns():
-            return f"bind a network namespace at {item.path}"
-        case Sysctl():
-            return f"set {item.key} {_place(item.netns)}"
-        case NftElement():
-            return f"add {item.text()} to {item.name}"
-
-
-def _place(netns: str) -> str:
-    return f"in {netns}" if netns else "on the host"
-
-
-def _refused(item: Item, failure: Failure) -> WeftError:
-    if isinstance(item, Veth) and failure.errno == errno.EXFULL:
-        return Exhausted(
-            f"bridge {item.master} is full: a Linux bridge has at most {_MOST_PORTS:,} ports, one per container; make "
-            "another network, and connect to both whoever must be reached from both"
-        )
-    if failure.errno == errno.EEXIST and isinstance(item, Veth):
-        return Conflict(f"cannot {deed(item)}: a link named {item.name} or, in there, {item.peer} exists already")
-    if failure.errno == errno.EEXIST and isinstance(item, Bridge):
-        return Conflict(f"cannot {deed(item)}: a link of that name exists and is no bridge of weft's")
-    return refusal(failure.errno, deed(item), failure.text)

@@ -19,7 +19,7 @@ from weft.errors import WeftError
 from weft.kernel import addresses, announce, borrowed, flows, links, nfnetlink, proxies, sysctl
 from weft.kernel.branches import check_link, children, sweep_children
 from weft.kernel.domains import outside_domains
-from weft.kernel.ensure import Ensure, RightTables
+from weft.kernel.ensure import Ensure
 from weft.kernel.firewall import Firewall
 from weft.kernel.foreign import foreign_chains
 from weft.kernel.guards import Guards
@@ -32,6 +32,7 @@ from weft.kernel.netns import Namespaces, drop_pin, is_namespace, open_namespace
 from weft.kernel.reaper import Reaper
 from weft.kernel.refusal import all_of, refusal
 from weft.kernel.remove import Remove
+from weft.kernel.right_tables import RightTables
 from weft.kernel.spares import Spares, nameserver_sockets
 from weft.model import Borrowed, IPAddress, IPNetwork, PortBinding
 from weft.plan import HOST, Bridge, Item, Netns, NftElement, Plan, ProxyNeighbour, Sysctl

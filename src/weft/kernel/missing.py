@@ -5,9 +5,10 @@ from __future__ import annotations
 from weft.kernel import addresses, borrowed, detours, elements, links, proxies, qdiscs, sandbox_table, sysctl, uplinks
 from weft.kernel.addresses import FoundAddress
 from weft.kernel.branches import Branches
-from weft.kernel.ensure import RightTables, leads_to
+from weft.kernel.ensure import leads_to
 from weft.kernel.inside import Inside, Visit, link_in
 from weft.kernel.netns import is_namespace, same_namespace
+from weft.kernel.right_tables import RightTables
 from weft.model import IPAddress
 from weft.names import LINK_GROUP
 from weft.plan import (

@@ -13,7 +13,7 @@ import errno
 from weft.errors import WeftError
 from weft.kernel import addresses, detours, elements, links, proxies, qdiscs, sandbox_table, sysctl, uplinks
 from weft.kernel.branches import Branches
-from weft.kernel.ensure import deed
+from weft.kernel.deeds import deed
 from weft.kernel.inside import Inside, Visit
 from weft.kernel.netlink import Failure, Request
 from weft.kernel.netns import drop_pin
