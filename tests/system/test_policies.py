@@ -270,8 +270,8 @@ def test_what_changed_is_told(weftd: Weftd, web: Container) -> None:
     weftd.client.networks.set_policy("front", default="deny", container="web")
     told = [e for e in weftd.client.events(since=0, follow=False) if e.action == "policy" and e.name == "front"][-2:]
     assert [event.attributes for event in told] == [
-        {"rules": "1"},
-        {"rules": "0", "default": "deny", "container": "web"},
+        {"driver": "bridge", "rules": "1"},
+        {"driver": "bridge", "rules": "0", "default": "deny", "container": "web"},
     ]
     shown = weftd.cli("network", "policy", "front").stdout
     assert shown == "deny  10.9.0.1\nallow everything else\n"
