@@ -157,7 +157,7 @@ class _Audit:
         self._run_dir, self._state_dir = config.run_dir, config.state_dir
         self._store = SqliteStore(f"{config.state_dir}/weft.db")
         self._loaded = self._store.load()
-        self._kernel = LinuxKernel(config.run_dir, programs=config.guard == "auto")
+        self._kernel = LinuxKernel(config.run_dir, programs=config.guard == "programs")
         self._records = Records()
         for each in self._loaded.networks:
             self._records.add_network(each)

@@ -49,8 +49,8 @@ class Config:
     """nft rules that decide on forwarded packets before weft does, one a line; absent means none."""
     accept_mark: tuple[int, int] | None = None
     """(mark, mask): packets that somebody else's rules have marked so are let through to containers."""
-    guard: str = "auto"
-    """What keeps containers to their own addresses: rules, or auto, which is programs where the kernel takes them."""
+    guard: str = "rules"
+    """What keeps containers to their own addresses: rules, or programs, where the kernel takes them."""
     spares: int = 3
     """How many namespaces are made ahead, so that a join need not wait for one; 0 for none."""
     audit_seconds: int = 30
@@ -165,7 +165,7 @@ _READERS: dict[str, Callable[[str, object], object]] = {
     "resolv_conf": _path,
     "forward_rules": _path,
     "accept_mark": _mark,
-    "guard": lambda f, v: read_choice(f, _text(f, v), ("auto", "rules")),
+    "guard": lambda f, v: read_choice(f, _text(f, v), ("rules", "programs")),
     "spares": lambda f, v: read_int(f, str(v), low=0, high=100),
     "audit_seconds": lambda f, v: read_int(f, str(v), low=1, high=86400),
 }

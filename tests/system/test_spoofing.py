@@ -48,7 +48,7 @@ from weft.client import Publish
 
 pytestmark = pytest.mark.root
 
-PROGRAMS, RULES = "auto", "rules"
+PROGRAMS, RULES = "programs", "rules"
 GUARDED, OPEN = "guarded", "open"
 FOREIGN4, FOREIGN6 = "203.0.113.7", "2001:db8:bad::7"
 STRANGER = "02:00:00:00:00:99"
