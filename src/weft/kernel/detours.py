@@ -10,7 +10,6 @@ tc_mirred).
 from __future__ import annotations
 
 import errno
-import socket
 import struct
 
 from weft.errors import Conflict, NotFound, Unsupported
@@ -30,6 +29,8 @@ from weft.kernel.netlink import (
 )
 from weft.kernel.refusal import refusal
 from weft.kernel.tcmsg import (
+    FIRST_OF_ALL,
+    INGRESS,
     RTM_DELQDISC,
     RTM_GETTFILTER,
     RTM_NEWQDISC,
@@ -37,14 +38,11 @@ from weft.kernel.tcmsg import (
     TCA_KIND,
     TCA_OPTIONS,
     TCMSG,
+    ingress_of,
 )
 from weft.names import CHILD_GROUP
 from weft.plan import Detour
 
-_INGRESS = 0xFFFFFFF1
-_INGRESS_HANDLE = 0xFFFF0000
-_EVERYTHING = 1 << 16 | socket.htons(0x0003)
-"""Priority 1, and ETH_P_ALL."""
 _U32_SEL, _U32_ACT = 5, 7
 _MATCH_ALL = struct.pack("=BBBxHHhhI", 1, 0, 1, 0, 0, 0, 0, 0) + bytes(16)  # terminal; one key: no bit matters
 _ACT_KIND, _ACT_OPTIONS = 1, 2
@@ -65,8 +63,8 @@ def ensure(there: Inside, item: Detour) -> None:
     around = _link(there, item)
     if _target(there, link) != around:
         requests = [
-            Request(RTM_DELQDISC, 0, _ingress_of(link)),
-            Request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, _ingress_of(link) + text(TCA_KIND, "ingress")),
+            Request(RTM_DELQDISC, 0, ingress_of(link)),
+            Request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, ingress_of(link) + text(TCA_KIND, "ingress")),
             Request(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, _redirect(link, around)),
         ]
         for failure in there.rtnl.send(requests):
@@ -86,7 +84,7 @@ def remove(there: Inside, item: Detour) -> list[Failure]:
         return []
     requests = [links.delete(item.through)]
     if link and _target(there, link) == around.index:
-        requests.insert(0, Request(RTM_DELQDISC, 0, _ingress_of(link)))
+        requests.insert(0, Request(RTM_DELQDISC, 0, ingress_of(link)))
     return list(there.rtnl.send(requests))
 
 
@@ -122,7 +120,7 @@ def _is_right(found: links.Link) -> bool:
 
 def _target(there: Inside, link: int) -> int:
     """The index of the link to which whatever arrives by a link is redirected; 0: to none."""
-    messages = there.rtnl.dump(Request(RTM_GETTFILTER, 0, TCMSG.pack(0, link, 0, _INGRESS_HANDLE, 0)))
+    messages = there.rtnl.dump(Request(RTM_GETTFILTER, 0, TCMSG.pack(0, link, 0, INGRESS, 0)))
     return next((target for target in map(_redirected, messages) if target), 0)
 
 
@@ -138,15 +136,11 @@ def _redirected(message: Message) -> int:
     return int(target) if does == _REDIRECT else 0
 
 
-def _ingress_of(link: int) -> bytes:
-    return TCMSG.pack(0, link, _INGRESS_HANDLE, _INGRESS, 0)
-
-
 def _redirect(link: int, target: int) -> bytes:
     values = attr(_MIRRED_PARMS, _MIRRED.pack(0, 0, _STOLEN, 0, 0, _REDIRECT, target))
     action = text(_ACT_KIND, "mirred") + nest(_ACT_OPTIONS, values)
     options = nest(_U32_ACT, nest(1, action)) + attr(_U32_SEL, _MATCH_ALL)
-    return TCMSG.pack(0, link, 0, _INGRESS_HANDLE, _EVERYTHING) + text(TCA_KIND, "u32") + nest(TCA_OPTIONS, options)
+    return TCMSG.pack(0, link, 0, INGRESS, FIRST_OF_ALL) + text(TCA_KIND, "u32") + nest(TCA_OPTIONS, options)
 
 
 def _refused(item: Detour, failure: Failure) -> Exception:

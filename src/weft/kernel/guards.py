@@ -35,25 +35,27 @@ from weft.kernel.netlink import (
 from weft.kernel.netns import Namespaces, log
 from weft.kernel.refusal import refusal
 from weft.kernel.tcmsg import (
+    FIRST,
+    FIRST_OF_ALL,
     RTM_DELQDISC,
     RTM_DELTFILTER,
+    RTM_GETQDISC,
     RTM_GETTFILTER,
     RTM_NEWQDISC,
     RTM_NEWTFILTER,
     TCA_KIND,
     TCA_OPTIONS,
     TCMSG,
+    ingress_of,
+    link_of,
 )
 from weft.plan import Guard
 
 _NAME = "weft_guard"
-_QDISC, _QDISC_PARENT = 0xFFFF0000, 0xFFFFFFF1
 _INGRESS = 0xFFFFFFF2
 """Of a link with the qdisc ingress, or clsact."""
 _OURS = 1
 """The handle of our filter, at priority 1."""
-_PRIORITY = 1 << 16
-_EVERYTHING = _PRIORITY | socket.htons(0x0003)
 _BPF_FD, _BPF_NAME, _BPF_FLAGS, _BPF_TAG, _BPF_ID = 6, 7, 8, 10, 11
 _DIRECT_ACTION = 1
 
@@ -90,6 +92,7 @@ class Guards:
         self._loaded: dict[Shape, _Loaded] = {}
         self._written: dict[str, tuple[int, int]] = {}
         """Port to the map that knows it, and its index."""
+        self._left: frozenset[int] | None = None
 
     @cached_property
     def in_force(self) -> bool:
@@ -103,9 +106,11 @@ class Guards:
 
     def ensure(self, rtnl: Netlink, item: Guard) -> None:
         """Raises NotFound (port), or what the kernel says."""
+        if self.holds(rtnl, item):
+            return
         if not self.in_force:
             self.remove(rtnl, item.port)
-        elif not self.holds(rtnl, item):
+        else:
             link = links.index_of(rtnl, item.port)
             if not link:
                 raise NotFound(f"cannot {deed(item)}: there is no such link")
@@ -114,10 +119,19 @@ class Guards:
 
     def holds(self, rtnl: Netlink, item: Guard) -> bool:
         link = links.index_of(rtnl, item.port)
+        if not self.in_force and link not in self._with_filters(rtnl):
+            return True
         found = _found(rtnl, link) if link else []
         if not self.in_force:
             return not any(one.ours for one in found)
         return any(one.ours and _is_right(one, link, item) for one in found)
+
+    def _with_filters(self, rtnl: Netlink) -> frozenset[int]:
+        """Links that a former weftd may have put programs on: asked for once, since this one puts none there."""
+        if self._left is None:
+            listed = rtnl.dump(Request(RTM_GETQDISC, 0, TCMSG.pack(0, 0, 0, 0, 0)))
+            self._left = frozenset(link_of(message) for message in listed if _is_for_filters(message))
+        return self._left
 
     def remove(self, rtnl: Netlink, port: str) -> list[Failure]:
         """What others have at the port's ingress stays."""
@@ -125,10 +139,10 @@ class Guards:
         link = links.index_of(rtnl, port)
         if not link or not any(one.ours for one in _found(rtnl, link)):
             return []
-        filter_ = TCMSG.pack(0, link, _OURS, _INGRESS, _EVERYTHING) + text(TCA_KIND, "bpf")
+        filter_ = TCMSG.pack(0, link, _OURS, _INGRESS, FIRST_OF_ALL) + text(TCA_KIND, "bpf")
         failures = rtnl.send([Request(RTM_DELTFILTER, 0, filter_)])
         if not failures and not _listed(rtnl, link):
-            failures = rtnl.send([Request(RTM_DELQDISC, 0, _qdisc_of(link))])
+            failures = rtnl.send([Request(RTM_DELQDISC, 0, ingress_of(link))])
         return list(failures)
 
     def forget(self, port: str) -> None:
@@ -171,9 +185,9 @@ class Guards:
         except OSError as error:
             raise _refused(error, deed) from error
         options = nest(TCA_OPTIONS, u32(_BPF_FD, program), text(_BPF_NAME, _NAME), u32(_BPF_FLAGS, _DIRECT_ACTION))
-        filter_ = TCMSG.pack(0, link, _OURS, _INGRESS, _EVERYTHING) + text(TCA_KIND, "bpf") + options
+        filter_ = TCMSG.pack(0, link, _OURS, _INGRESS, FIRST_OF_ALL) + text(TCA_KIND, "bpf") + options
         requests = [
-            Request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, _qdisc_of(link) + text(TCA_KIND, "ingress")),
+            Request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, ingress_of(link) + text(TCA_KIND, "ingress")),
             Request(RTM_NEWTFILTER, NLM_F_CREATE, filter_),
         ]
         for failure in rtnl.send(requests):
@@ -229,14 +243,15 @@ class _InForce(Guards):
     def __init__(self) -> None:
         self._loaded = {}
         self._written = {}
+        self._left = None
 
 
 def _refused(error: OSError, deed: str) -> WeftError:
     return refusal(error.errno or 0, deed, error.strerror or "")
 
 
-def _qdisc_of(link: int) -> bytes:
-    return TCMSG.pack(0, link, _QDISC, _QDISC_PARENT, 0)
+def _is_for_filters(message: Message) -> bool:
+    return attribute_map(message.body, TCMSG.size).get(TCA_KIND) in (b"ingress\0", b"clsact\0")
 
 
 def _found(rtnl: Netlink, link: int) -> list[_Found]:
@@ -252,7 +267,7 @@ def _listed(rtnl: Netlink, link: int) -> list[Message]:
 def _parse(message: Message) -> _Found | None:
     _, _, handle, _, info = TCMSG.unpack_from(message.body)
     attrs = attribute_map(message.body, TCMSG.size)
-    if info & ~0xFFFF != _PRIORITY or attrs.get(TCA_KIND) != b"bpf\0":
+    if info & ~0xFFFF != FIRST or attrs.get(TCA_KIND) != b"bpf\0":
         return None
     options = attribute_map(attrs.get(TCA_OPTIONS, b""))
     direct = options.get(_BPF_FLAGS, b"\0")[0] & _DIRECT_ACTION
