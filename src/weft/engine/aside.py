@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import ParamSpec, TypeVar
 
+from weft.engine.futures import fail, settle
+
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -22,21 +24,11 @@ async def aside(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs)
 
     def run() -> None:
         try:
-            settle = partial(_settle, future, function(*args, **kwargs))
+            done = partial(settle, future, function(*args, **kwargs))
         except BaseException as error:
-            settle = partial(_fail, future, error)
+            done = partial(fail, future, error)
         if not loop.is_closed():
-            loop.call_soon_threadsafe(settle)
+            loop.call_soon_threadsafe(done)
 
     threading.Thread(target=run, name="weft-aside", daemon=True).start()
     return await future
-
-
-def _settle(future: asyncio.Future[_T], result: _T) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-def _fail(future: asyncio.Future[_T], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)

@@ -17,7 +17,7 @@ from dataclasses import replace
 from weft import names
 from weft.drivers import driver_named, manners_of
 from weft.drivers.driver import Manners
-from weft.engine import files, plans, stacks, wanted, wanted_ports
+from weft.engine import etc, plans, stacks, wanted, wanted_ports
 from weft.engine.announcements import Announcements
 from weft.engine.farewells import Farewells
 from weft.engine.gate import Gate
@@ -108,7 +108,7 @@ class Controller:
         owner = stacks.owner_of(sandbox, self._records)
         if owner.exit is not None:
             raise Conflict(f"container {owner.name!r}, whose network {sandbox.name!r} is to use, has exited")
-        self._parts.runtime.start(sandbox, self._etc(sandbox))
+        self._parts.runtime.start(sandbox, etc.etc_of(sandbox, self._parts))
         self._parts.events.emit_container("start", sandbox)
         return sandbox
 
@@ -357,9 +357,7 @@ class Controller:
         networks = self._records.networks
         self._parts.names.set_view(plans.view(sandbox, endpoints, networks))
         self._holding.aim(sandbox, endpoints)
-        for each in (sandbox, *stacks.sharers_of(sandbox, self._records)):
-            if each.process is not None:
-                self._parts.runtime.write_files(each.id, self._etc(each))
+        etc.rewrite(sandbox, self._parts)
 
     def _release(self, sandbox: Sandbox, endpoints: Sequence[Endpoint]) -> None:
         """The records are gone; now everything else is."""
@@ -388,12 +386,6 @@ class Controller:
             lambda: parts.names.leave(sandbox.id, [(endpoint.network, endpoint.id) for endpoint in endpoints]),
             lambda: self._holding.release(sandbox),
         )
-
-    def _etc(self, sandbox: Sandbox) -> dict[str, str]:
-        if sandbox.origin is Origin.HOST:
-            return files.host_files(sandbox, self._parts.resolv_conf())
-        owner = stacks.owner_of(sandbox, self._records)
-        return files.etc_files(owner, self._records.endpoints_of(owner.id), self._parts.resolv_conf())
 
     def _entered(self, sandbox: Sandbox, endpoint: Endpoint) -> None:
         self.announcements.entered(sandbox, endpoint)

@@ -20,6 +20,7 @@ from weft.engine import plans
 from weft.engine.endings import judge_noted
 from weft.engine.farewells import Farewells
 from weft.engine.gate import Gate
+from weft.engine.holding import Holding
 from weft.engine.needs import Holder, Loaded
 from weft.engine.parts import Parts
 from weft.engine.policies import cut_refused
@@ -163,9 +164,9 @@ class Converge:
         try:
             if not endpoints:  # it kept them, unless its last network was a routed one and somebody has them now
                 check_ports_free(sandbox.ports, self._records)
-            self._parts.ports.reserve(sandbox.ports)
-            self._records.holding.add(sandbox.id)
-            self._parts.ports.aim(sandbox.ports, *plans.targets(endpoints, self._records.networks))
+            holding = Holding(self._parts)
+            holding.reserve(sandbox)
+            holding.aim(sandbox, endpoints)
         except WeftError as error:
             # The rules still lead there; only the reservation is lost to whoever was quicker.
             _log.warning("%s", error.message, extra={"fields": {"container": sandbox.name}})

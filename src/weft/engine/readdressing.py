@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Interface
 
-from weft.engine import files, plans, stacks
+from weft.engine import etc, plans
 from weft.engine.announcements import Announcements
+from weft.engine.holding import Holding
 from weft.engine.parts import Parts
 from weft.engine.through import go_through
 from weft.model import Endpoint, Sandbox
@@ -51,13 +52,8 @@ class Readdressing:
 
     def _tell(self, sandbox: Sandbox) -> None:
         """Its files, and where its published ports lead."""
-        parts, records = self.parts, self.parts.records
-        endpoints = records.endpoints_of(sandbox.id)
-        if sandbox.id in records.holding:
-            parts.ports.aim(sandbox.ports, *plans.targets(endpoints, records.networks))
-        for each in (sandbox, *stacks.sharers_of(sandbox, records)):
-            if each.process is not None:
-                parts.runtime.write_files(each.id, files.etc_files(sandbox, endpoints, parts.resolv_conf()))
+        Holding(self.parts).aim(sandbox, self.parts.records.endpoints_of(sandbox.id))
+        etc.rewrite(sandbox, self.parts)
 
     def _emit(self, sandbox: Sandbox, before: Endpoint, after: Endpoint) -> None:
         network = self.parts.records.networks[after.network]

@@ -17,6 +17,8 @@ from functools import partial
 from queue import SimpleQueue
 from typing import ParamSpec, TypeVar
 
+from weft.engine.futures import fail, settle
+
 QUIET_SECONDS = 0.002
 """How long no request must have come before work that can wait is done: the answer to the last one goes first."""
 MOST_WAITING = 256
@@ -65,9 +67,9 @@ class Worker:
                     result = function(*args, **kwargs)
                     self._served = time.monotonic()
             except BaseException as error:
-                loop.call_soon_threadsafe(_fail, future, error)
+                loop.call_soon_threadsafe(fail, future, error)
             else:
-                loop.call_soon_threadsafe(_settle, future, result)
+                loop.call_soon_threadsafe(settle, future, result)
 
         self._jobs.put(job)
         return await future
@@ -181,13 +183,3 @@ def _guard(function: Callable[[], object]) -> None:
         function()
     except Exception:
         _log.exception("background work failed")
-
-
-def _settle(future: asyncio.Future[_T], result: _T) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-def _fail(future: asyncio.Future[_T], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
