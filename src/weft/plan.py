@@ -127,13 +127,16 @@ class Veth:
 class Guard:
     """What may come out of a port in the host's namespace: frames from this MAC and these addresses.
 
-    Settled before the port is up, by a program on it. Where the kernel takes none, or nobody wants them, the rules of
-    `table bridge weft` do the same with the elements that are there in any case, and this is nothing.
+    Settled before the port is up, by a program on it. On `bridge`, if that is not empty, the program hands frames for
+    other containers and for the host to them directly, and the bridge is told at which port the MAC is. Where the
+    kernel takes no programs, or nobody wants them, the rules of `table bridge weft` guard with the elements that are
+    there in any case, and this is nothing.
     """
 
     port: str
     mac: str
     addresses: tuple[IPAddress, ...]
+    bridge: str = ""
 
     def describe(self) -> tuple[str, ...]:
         # A person has no command for it: the program is weft's own.

@@ -10,6 +10,7 @@ import ctypes
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from ipaddress import ip_address
 
@@ -38,12 +39,25 @@ from tests.system.forgeries import (
     udp6,
 )
 from tests.system.frames import ETH_P_IP, ETH_P_IPV6, udp4
-from weft.firewall.guard_program import DROP, GO_ON, Shape, guard_program, guard_value, shape_of, value_size
+from weft.firewall.guard_program import (
+    DROP,
+    GO_ON,
+    HANDED_OVER,
+    NEIGHBOUR,
+    Shape,
+    guard_program,
+    guard_value,
+    neighbour_key,
+    neighbour_value,
+    shape_of,
+    value_size,
+)
 from weft.kernel import programs
 from weft.plan import Guard
 
 ME = Station("02:42:0a:01:00:0b", "10.1.0.11", "fd01::11")
 OTHER = Station("02:42:0a:01:00:0c", "10.1.0.12", "fd01::12")
+GATEWAY, ELSEWHERE = "02:77:00:00:00:01", "02:42:0a:01:00:0d"
 SECOND4, SECOND6 = "10.2.0.200", "fe80::200"
 
 GUARDS = {
@@ -64,17 +78,33 @@ _TEST_RUN = 10
 _RUN = struct.Struct("=IIIIQQII")
 
 
-class Loaded:
-    """A guard's program, and the kernel's verdict on frames."""
+_BRIDGE = 7
+_PORT_OF_OTHER = 9
 
-    def __init__(self, guard: Guard) -> None:
+
+class Loaded:
+    """A guard's program, which knows OTHER for a neighbour and GATEWAY for the host; the kernel's verdict on frames."""
+
+    def __init__(self, guard: Guard, *, bridge: int = _BRIDGE) -> None:
         shape = shape_of(guard)
-        self._values = programs.make_table(value_size(shape), "test")
-        programs.write_value(self._values, _LOOPBACK, guard_value(guard))
-        self._program = programs.load_classifier(guard_program(shape, self._values), "test")
+        self._values = programs.make_table(4, value_size(shape), "test")
+        self._neighbours = programs.make_table(*NEIGHBOUR, "test")
+        link = _LOOPBACK.to_bytes(4, sys.byteorder)
+        programs.write_value(self._values, link, guard_value(guard, bridge))
+        for key, value in (
+            (neighbour_key(_BRIDGE, OTHER.mac), neighbour_value(_PORT_OF_OTHER)),
+            (neighbour_key(_BRIDGE, GATEWAY), neighbour_value(_BRIDGE, host=True)),
+            (neighbour_key(_BRIDGE + 1, ELSEWHERE), neighbour_value(_PORT_OF_OTHER)),
+        ):
+            programs.write_value(self._neighbours, key, value)
+        code = guard_program(shape, self._values.descriptor, self._neighbours.descriptor)
+        self._program = programs.load_classifier(code, "test")
         self._libc = ctypes.CDLL(None, use_errno=True)
 
     def passes(self, given: bytes) -> bool:
+        return self.verdict(given) != DROP
+
+    def verdict(self, given: bytes) -> int:
         data = ctypes.create_string_buffer(given, len(given))
         attributes = ctypes.create_string_buffer(
             _RUN.pack(self._program, 0, len(given), 0, ctypes.addressof(data), 0, 1, 0), 128
@@ -82,12 +112,12 @@ class Loaded:
         if self._libc.syscall(programs.NUMBER, _TEST_RUN, attributes, 128) < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         verdict = struct.unpack_from("=i", attributes.raw, 4)[0]
-        assert verdict in (DROP, GO_ON)
-        return bool(verdict == GO_ON)
+        assert verdict in (DROP, GO_ON, HANDED_OVER)
+        return int(verdict)
 
     def close(self) -> None:
         os.close(self._program)
-        os.close(self._values)
+        programs.close([self._values, self._neighbours])
 
 
 @pytest.fixture(scope="module")
@@ -245,8 +275,47 @@ def test_the_kernel_names_it_as_is_foretold(loaded: dict[str, Loaded]) -> None:
     for name, guard in GUARDS.items():
         with open(f"/proc/self/fdinfo/{loaded[name]._program}") as shown:
             (tag,) = (line.split()[1] for line in shown if line.startswith("prog_tag"))
-        assert bytes.fromhex(tag) in programs.tags(guard_program(shape_of(guard), 0))
-    assert programs.tags(guard_program(Shape(1, 1), 0)) != programs.tags(guard_program(Shape(1, 2), 0))
+        assert bytes.fromhex(tag) in programs.tags(guard_program(shape_of(guard), 0, 0))
+    assert programs.tags(guard_program(Shape(1, 1), 0, 0)) != programs.tags(guard_program(Shape(1, 2), 0, 0))
+
+
+def to(destination: str, given: bytes) -> bytes:
+    return mac(destination) + given[6:]
+
+
+HANDED = ("IPv4", "IPv4: a later fragment", "IPv4: the first of several", "IPv6", "IPv6: TCP")
+
+
+@pytest.mark.parametrize("truth", TRUTHS)
+def test_what_is_for_a_neighbour_is_handed_over(loaded: dict[str, Loaded], truth: str) -> None:
+    """But what takes a closer look, and what the bridge learns from."""
+    verdict = loaded["both"].verdict(TRUTHS[truth])
+    if truth in HANDED:
+        assert verdict == HANDED_OVER
+    if truth.startswith("ARP") or "echo" in truth or "advertise" in truth or "behind" in truth:
+        assert verdict == GO_ON
+
+
+@pytest.mark.parametrize("truth", HANDED)
+def test_what_is_for_others_is_left_to_the_bridge(loaded: dict[str, Loaded], truth: str) -> None:
+    given = TRUTHS[truth]
+    assert loaded["both"].verdict(to(GATEWAY, given)) == HANDED_OVER
+    for somebody in (ELSEWHERE, "02:00:00:00:00:99", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:fb"):
+        assert loaded["both"].verdict(to(somebody, given)) == GO_ON
+
+
+def test_without_a_bridge_nothing_is_handed_over() -> None:
+    needs_programs()
+    alone = Loaded(GUARDS["both"], bridge=0)
+    for truth in HANDED:
+        assert alone.verdict(TRUTHS[truth]) == GO_ON
+    alone.close()
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_lies_are_handed_to_nobody(loaded: dict[str, Loaded], lie: str) -> None:
+    for destination in (OTHER.mac, GATEWAY):
+        assert loaded["both"].verdict(to(destination, LIES[lie])) == DROP
 
 
 def test_many_addresses_are_not_too_many_for_the_kernel() -> None:

@@ -107,8 +107,14 @@ def sandbox_plan(sandbox: Sandbox, endpoints: Sequence[Endpoint], networks: Netw
     items.extend(_own_policies(endpoints, networks))
     items.extend(_leaving_by_the_way_out(endpoints, networks))
     items.extend(_published(sandbox, endpoints, networks))
-    items.extend(guards(items))
+    items.extend(guards(items, borrowed=_borrowed_bridges(endpoints, networks)))
     return tuple(sorted(items, key=_rank))
+
+
+def _borrowed_bridges(endpoints: Sequence[Endpoint], networks: Networks) -> list[str]:
+    own = (networks[endpoint.network] for endpoint in endpoints)
+    links = (driver_named(network.driver).link(network) for network in own if network.borrowed is not None)
+    return [link for link in links if link is not None]
 
 
 def _rank(item: Item) -> int:

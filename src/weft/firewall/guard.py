@@ -20,11 +20,11 @@ where the sender's address is: in an honest one the same is there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from weft.model import IPAddress, IPInterface
-from weft.plan import Guard, Item, Mac, NftElement
+from weft.plan import Guard, Item, Mac, NftElement, Veth
 
 # Reports of multicast listeners and router solicitations would be flooded to every port: n joins cost n * n frames.
 _FLOODED = (
@@ -92,8 +92,11 @@ def unguarded_elements(port: str) -> tuple[NftElement, ...]:
     return (NftElement("unguarded", (port,), family="bridge"),)
 
 
-def guards(items: Sequence[Item]) -> tuple[Guard, ...]:
-    """What elements say of ports once more, port by port: of those that may not send what they like."""
+def guards(items: Sequence[Item], *, borrowed: Collection[str] = ()) -> tuple[Guard, ...]:
+    """What elements say of ports once more, port by port: of those that may not send what they like.
+
+    On a bridge that is `borrowed` frames are what its owner makes of them: all of them go there.
+    """
     free = {item.key[0] for item in items if isinstance(item, NftElement) and item.name == "unguarded"}
     macs: dict[str, str] = {}
     own: dict[str, dict[IPAddress, None]] = {}
@@ -104,4 +107,6 @@ def guards(items: Sequence[Item]) -> tuple[Guard, ...]:
             ):
                 macs[port] = mac
                 own.setdefault(port, {})[address] = None
-    return tuple(Guard(port, macs[port], tuple(addresses)) for port, addresses in own.items())
+    pairs = (item for item in items if isinstance(item, Veth) and not item.isolated)
+    bridges = {pair.name: pair.master for pair in pairs if pair.master not in borrowed}
+    return tuple(Guard(port, macs[port], tuple(found), bridges.get(port, "")) for port, found in own.items())

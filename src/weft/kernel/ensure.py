@@ -27,6 +27,7 @@ from weft.kernel import (
     detours,
     elements,
     links,
+    neighbours,
     proxies,
     qdiscs,
     sandbox_table,
@@ -177,7 +178,9 @@ class Ensure:
         if ahead is not None and guard is None:
             self._visit.guards.remove(rtnl, item.name)
         elif ahead is not None and guard is not None and ahead.shape == shape_of(guard):
-            self._visit.guards.write(ahead, guard)
+            self._visit.guards.write(rtnl, ahead, guard)
+            if guard.bridge:
+                self._host.append(Step(neighbours.know(ahead.link, guard.mac), item))
         elif guard is not None and (by_programs or not there.fresh):  # a new port has no program to be taken away
             self._flush_host()
             self._visit.guards.ensure(rtnl, guard)

@@ -12,13 +12,15 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 from functools import cache, cached_property
 from ipaddress import ip_address
 from typing import NamedTuple
 
 from weft.errors import NotFound, WeftError
-from weft.firewall.guard_program import Shape, guard_program, guard_value, shape_of, value_size
-from weft.kernel import links, programs
+from weft.firewall.guard_program import NEIGHBOUR, Shape, guard_program, guard_value, shape_of, value_size
+from weft.kernel import links, neighbours, programs
+from weft.kernel.neighbours import Neighbours
 from weft.kernel.netlink import (
     NLM_F_CREATE,
     NLM_F_EXCL,
@@ -33,6 +35,7 @@ from weft.kernel.netlink import (
     zero_terminated,
 )
 from weft.kernel.netns import Namespaces, log
+from weft.kernel.programs import Table
 from weft.kernel.refusal import refusal
 from weft.kernel.tcmsg import (
     FIRST,
@@ -49,7 +52,7 @@ from weft.kernel.tcmsg import (
     ingress_of,
     link_of,
 )
-from weft.plan import Guard
+from weft.plan import Bridge, Guard
 
 _NAME = "weft_guard"
 _INGRESS = 0xFFFFFFF2
@@ -69,10 +72,10 @@ class Ahead(NamedTuple):
 
 
 class _Loaded(NamedTuple):
-    """Descriptors of a program and of its map."""
-
     program: int
-    table: int
+    """Its descriptor."""
+    table: Table
+    """What it knows of ports."""
 
 
 class _Found(NamedTuple):
@@ -90,7 +93,8 @@ class Guards:
         self._namespaces = namespaces
         self._wanted = wanted
         self._loaded: dict[Shape, _Loaded] = {}
-        self._written: dict[str, tuple[int, int]] = {}
+        self._neighbours: Neighbours | None = None
+        self._written: dict[str, tuple[Table, int]] = {}
         """Port to the map that knows it, and its index."""
         self._left: frozenset[int] | None = None
 
@@ -114,17 +118,38 @@ class Guards:
             link = links.index_of(rtnl, item.port)
             if not link:
                 raise NotFound(f"cannot {deed(item)}: there is no such link")
-            self.write(Ahead(shape_of(item), link), item)
+            self.write(rtnl, Ahead(shape_of(item), link), item)
             self._attach(rtnl, shape_of(item), link, deed(item))
+            for failure in rtnl.send([neighbours.know(link, item.mac)] if item.bridge else []):
+                raise refusal(failure.errno, deed(item), failure.text)
 
     def holds(self, rtnl: Netlink, item: Guard) -> bool:
         link = links.index_of(rtnl, item.port)
         if not self.in_force and link not in self._with_filters(rtnl):
             return True
-        found = _found(rtnl, link) if link else []
-        if not self.in_force:
-            return not any(one.ours for one in found)
-        return any(one.ours and _is_right(one, link, item) for one in found)
+        found = [one for one in _found(rtnl, link) if one.ours] if link else []
+        if not self.in_force or not found:
+            return not self.in_force and not found
+        return found[0].tag in _tags(shape_of(item)) and self._knows(rtnl, found[0].program, link, item)
+
+    def _knows(self, rtnl: Netlink, program: int, link: int, item: Guard) -> bool:
+        """Whether what the program finds in its maps is right."""
+        try:
+            shared = self._shared(rtnl)
+            bridge = shared.bridge_of(rtnl, item)
+            tables = programs.tables_of(program)
+        except OSError:
+            return False
+        try:
+            own = next((table for table in tables if table.id != shared.table.id), None)
+            if own is None or len(tables) != len(_Loaded._fields) or own.value_size != value_size(shape_of(item)):
+                return False
+            value = programs.read_value(own, _key(link))
+            return value == guard_value(item, bridge) and shared.holds(rtnl, item, link, bridge)
+        except OSError:
+            return False
+        finally:
+            programs.close(tables)
 
     def _with_filters(self, rtnl: Netlink) -> frozenset[int]:
         """Links that a former weftd may have put programs on: asked for once, since this one puts none there."""
@@ -135,7 +160,7 @@ class Guards:
 
     def remove(self, rtnl: Netlink, port: str) -> list[Failure]:
         """What others have at the port's ingress stays."""
-        self.forget(port)
+        self._forget_port(port)
         link = links.index_of(rtnl, port)
         if not link or not any(one.ours for one in _found(rtnl, link)):
             return []
@@ -145,12 +170,22 @@ class Guards:
             failures = rtnl.send([Request(RTM_DELQDISC, 0, ingress_of(link))])
         return list(failures)
 
-    def forget(self, port: str) -> None:
-        """Of a port that goes, and its program with it."""
-        table, link = self._written.pop(port, (-1, 0))
-        if link:
+    def forget(self, rtnl: Netlink, item: Guard | Bridge) -> None:
+        """Of a port that goes, and its program with it; or of a bridge."""
+        if isinstance(item, Guard):
+            self._forget_port(item.port)
+        if not self.in_force:
+            return
+        try:
+            self._shared(rtnl).drop(rtnl, item)
+        except OSError as error:
+            log.warning("programs may still know what is gone, %s: %s", item, error)
+
+    def _forget_port(self, port: str) -> None:
+        table, link = self._written.pop(port, (None, 0))
+        if table is not None:
             try:
-                programs.drop_value(table, link)
+                programs.drop_value(table, _key(link))
             except OSError as error:
                 log.debug("a guard's value was gone: %s", error)
 
@@ -162,11 +197,13 @@ class Guards:
         self._attach(rtnl, shape, link, f"guard port {port}")
         return Ahead(shape, link)
 
-    def write(self, ahead: Ahead, item: Guard) -> None:
-        """What may come out of the port from now on. Raises WeftError."""
+    def write(self, rtnl: Netlink, ahead: Ahead, item: Guard) -> None:
+        """What may come out of the port from now on, and that it may be reached. Raises WeftError."""
         try:
-            table = self._of(ahead.shape).table
-            programs.write_value(table, ahead.link, guard_value(item))
+            table, shared = self._of(rtnl, ahead.shape).table, self._shared(rtnl)
+            bridge = shared.bridge_of(rtnl, item)
+            programs.write_value(table, _key(ahead.link), guard_value(item, bridge))
+            shared.write(rtnl, item, ahead.link, bridge)
         except OSError as error:
             raise _refused(error, deed(item)) from error
         self._written[item.port] = (table, ahead.link)
@@ -174,14 +211,17 @@ class Guards:
     def close(self) -> None:
         """Ports keep their programs."""
         for loaded in self._loaded.values():
-            for descriptor in loaded:
-                os.close(descriptor)
+            os.close(loaded.program)
+            programs.close([loaded.table])
         self._loaded.clear()
+        if self._neighbours is not None:
+            self._neighbours.close()
+            self._neighbours = None
 
     def _attach(self, rtnl: Netlink, shape: Shape, link: int, deed: str) -> None:
         """In place of what program there was, if any: a frame meets the one or the other."""
         try:
-            program = self._of(shape).program
+            program = self._of(rtnl, shape).program
         except OSError as error:
             raise _refused(error, deed) from error
         options = nest(TCA_OPTIONS, u32(_BPF_FD, program), text(_BPF_NAME, _NAME), u32(_BPF_FLAGS, _DIRECT_ACTION))
@@ -194,16 +234,35 @@ class Guards:
             if failure.at or failure.errno != errno.EEXIST:  # somebody else's qdisc will do
                 raise refusal(failure.errno, deed, failure.text)
 
-    def _of(self, shape: Shape) -> _Loaded:
+    def _of(self, rtnl: Netlink, shape: Shape) -> _Loaded:
         """Raises OSError."""
         if shape not in self._loaded:
-            table = programs.make_table(value_size(shape), _NAME)
+            shared = self._shared(rtnl).table
+            table = programs.make_table(len(_key(0)), value_size(shape), _NAME)
             try:
-                self._loaded[shape] = _Loaded(programs.load_classifier(guard_program(shape, table), _NAME), table)
+                code = guard_program(shape, table.descriptor, shared.descriptor)
+                self._loaded[shape] = _Loaded(programs.load_classifier(code, _NAME), table)
             except OSError:
-                os.close(table)
+                programs.close([table])
                 raise
         return self._loaded[shape]
+
+    def _shared(self, rtnl: Netlink) -> Neighbours:
+        """Raises OSError."""
+        if self._neighbours is None:
+            self._neighbours = Neighbours(rtnl, self._left_table(rtnl))
+        return self._neighbours
+
+    def _left_table(self, rtnl: Netlink) -> Table | None:
+        """The neighbours of programs that a former weftd put on ports."""
+        for link in self._with_filters(rtnl):
+            for program in (one.program for one in _found(rtnl, link) if one.ours):
+                tables = programs.tables_of(program)
+                kept = next((table for table in tables if (table.key_size, table.value_size) == NEIGHBOUR), None)
+                programs.close(table for table in tables if table is not kept)
+                if kept is not None:
+                    return kept
+        return None
 
 
 def found(rtnl: Netlink, item: Guard) -> str:
@@ -242,6 +301,7 @@ class _InForce(Guards):
 
     def __init__(self) -> None:
         self._loaded = {}
+        self._neighbours = None
         self._written = {}
         self._left = None
 
@@ -276,16 +336,10 @@ def _parse(message: Message) -> _Found | None:
     return _Found(handle == _OURS and name == _NAME and bool(direct), options.get(_BPF_TAG, b""), program)
 
 
-def _is_right(found: _Found, link: int, item: Guard) -> bool:
-    shape = shape_of(item)
-    if found.tag not in _tags(shape):
-        return False
-    try:
-        return programs.value_of(found.program, link, value_size(shape)) == guard_value(item)
-    except OSError:
-        return False
+def _key(link: int) -> bytes:
+    return link.to_bytes(4, sys.byteorder)
 
 
 @cache
 def _tags(shape: Shape) -> tuple[bytes, ...]:
-    return programs.tags(guard_program(shape, 0))
+    return programs.tags(guard_program(shape, 0, 0))

@@ -27,6 +27,7 @@ from weft.kernel.inside import Visit
 from weft.kernel.legacy import legacy_chains
 from weft.kernel.links import LinkStats
 from weft.kernel.missing import Missing
+from weft.kernel.neighbours import BRIDGED
 from weft.kernel.netlink import Netlink
 from weft.kernel.netns import Namespaces, drop_pin, is_namespace, open_namespace
 from weft.kernel.reaper import Reaper
@@ -35,12 +36,11 @@ from weft.kernel.remove import Remove
 from weft.kernel.right_tables import RightTables
 from weft.kernel.spares import Spares, nameserver_sockets
 from weft.model import Borrowed, IPAddress, IPNetwork, PortBinding
-from weft.plan import HOST, Bridge, Item, Netns, NftElement, Plan, ProxyNeighbour, Sysctl
+from weft.plan import HOST, Bridge, Item, Netns, NftElement, Plan, ProxyNeighbour
 
 T = TypeVar("T")
 
 _LINK_LOCAL = IPv6Network("fe80::/10")
-_APART = "frames between containers of one network need not meet the host's rules, which costs a tenth"
 
 
 class LinuxKernel:
@@ -106,9 +106,7 @@ class LinuxKernel:
         return self._firewall.intact(ruleset, elements)
 
     def keep_bridged_frames_apart(self) -> None:
-        bridged = ("iptables", "ip6tables", "arptables")
-        switches = [Sysctl(HOST, f"net.bridge.bridge-nf-call-{rules}", "0", _APART) for rules in bridged]
-        on = [switch for switch in switches if sysctl.is_set(replace(switch, value="1"))]
+        on = [switch for switch in BRIDGED if sysctl.is_set(replace(switch, value="1"))]
         if on and not _others_filter():
             for switch in on:
                 sysctl.ensure(switch)

@@ -11,11 +11,13 @@ import hashlib
 import os
 import platform
 import struct
+from collections.abc import Iterable
+from typing import NamedTuple
 
 NUMBER = {"x86_64": 321, "aarch64": 280}.get(platform.machine())
 """Of bpf(2), on the machines that programs are written for here."""
 
-_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD = 0, 1, 2, 3, 5
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY, _PROG_LOAD = range(6)
 _PROG_BY_ID, _MAP_BY_ID, _INFO = 13, 14, 15
 _HASH = 1
 _ALLOCATE_AT_NEED = 1
@@ -43,59 +45,100 @@ def load_classifier(code: bytes, name: str) -> int:
     return call(_PROG_LOAD, _ATTRIBUTES.pack(_SCHED_CLS, count, at, under, 0, 0, 0, 0, 0, name.encode()))
 
 
-def make_table(size: int, name: str) -> int:
-    """A descriptor of a hash map from numbers to values of that size, which programs may only read. Raises OSError."""
-    flags = _ALLOCATE_AT_NEED | _READ_ONLY_FOR_PROGRAMS
-    return call(_MAP_CREATE, _MAP.pack(_HASH, 4, size, MOST_ENTRIES, flags, 0, 0, name.encode()))
+class Table(NamedTuple):
+    """A hash map that programs may only read."""
+
+    descriptor: int
+    """To be closed by whoever has it."""
+    id: int
+    key_size: int
+    value_size: int
 
 
-def write_value(table: int, number: int, value: bytes) -> None:
+def make_table(key_size: int, value_size: int, name: str) -> Table:
     """Raises OSError."""
-    key, given = ctypes.c_uint32(number), ctypes.create_string_buffer(value, len(value))
-    call(_MAP_UPDATE, _ENTRY.pack(table, ctypes.addressof(key), ctypes.addressof(given), 0))
+    flags = _ALLOCATE_AT_NEED | _READ_ONLY_FOR_PROGRAMS
+    descriptor = call(_MAP_CREATE, _MAP.pack(_HASH, key_size, value_size, MOST_ENTRIES, flags, 0, 0, name.encode()))
+    return _table(descriptor)
 
 
-def drop_value(table: int, number: int) -> None:
+def write_value(table: Table, key: bytes, value: bytes) -> None:
+    """Raises OSError; E2BIG if there are MOST_ENTRIES."""
+    wanted, given = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value, len(value))
+    call(_MAP_UPDATE, _ENTRY.pack(table.descriptor, ctypes.addressof(wanted), ctypes.addressof(given), 0))
+
+
+def drop_value(table: Table, key: bytes) -> None:
     """Raises OSError; ENOENT if there is none."""
-    key = ctypes.c_uint32(number)
-    call(_MAP_DELETE, _ENTRY.pack(table, ctypes.addressof(key), 0, 0))
+    wanted = ctypes.create_string_buffer(key, len(key))
+    call(_MAP_DELETE, _ENTRY.pack(table.descriptor, ctypes.addressof(wanted), 0, 0))
 
 
-def value_of(program: int, number: int, size: int) -> bytes:
-    """What the program of that id finds for a number; empty if nothing of that size. Raises OSError."""
+def read_value(table: Table, key: bytes) -> bytes:
+    """Empty if there is none. Raises OSError."""
+    wanted, found = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(table.value_size)
+    try:
+        call(_MAP_LOOKUP, _ENTRY.pack(table.descriptor, ctypes.addressof(wanted), ctypes.addressof(found), 0))
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return b""
+        raise
+    return found.raw
+
+
+def keys_of(table: Table) -> list[bytes]:
+    """Raises OSError."""
+    keys: list[bytes] = []
+    before, following = None, ctypes.create_string_buffer(table.key_size)
+    while len(keys) < MOST_ENTRIES:
+        after = 0 if before is None else ctypes.addressof(before)
+        try:
+            call(_MAP_NEXT_KEY, _ENTRY.pack(table.descriptor, after, ctypes.addressof(following), 0))
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                break
+            raise
+        keys.append(following.raw)
+        before = ctypes.create_string_buffer(following.raw, table.key_size)
+    return keys
+
+
+def tables_of(program: int) -> list[Table]:
+    """The maps that the program of that id uses. Raises OSError."""
     descriptor = call(_PROG_BY_ID, struct.pack("=I", program))
     try:
-        tables = _tables(descriptor)
+        ids = (ctypes.c_uint32 * _FEW)()
+        info = ctypes.create_string_buffer(_PROG_INFO.size)
+        _PROG_INFO.pack_into(info, 0, _FEW, ctypes.addressof(ids))
+        call(_INFO, struct.pack("=IIQ", descriptor, len(info), ctypes.addressof(info)))
+        count, _ = _PROG_INFO.unpack(info.raw)
     finally:
         os.close(descriptor)
-    if len(tables) != 1:
-        return b""
-    table = call(_MAP_BY_ID, struct.pack("=I", tables[0]))
+    tables: list[Table] = []
     try:
-        return _read_value(table, number, size)
-    finally:
-        os.close(table)
+        for number in ids[: min(count, _FEW)]:
+            tables.append(_table(call(_MAP_BY_ID, struct.pack("=I", number))))
+    except OSError:
+        close(tables)
+        raise
+    return tables
 
 
-def _tables(program: int) -> list[int]:
-    """The ids of the maps that a program uses."""
-    ids = (ctypes.c_uint32 * _FEW)()
-    info = ctypes.create_string_buffer(_PROG_INFO.size)
-    _PROG_INFO.pack_into(info, 0, _FEW, ctypes.addressof(ids))
-    call(_INFO, struct.pack("=IIQ", program, len(info), ctypes.addressof(info)))
-    count, _ = _PROG_INFO.unpack(info.raw)
-    return list(ids[: min(count, _FEW)])
+def close(tables: Iterable[Table]) -> None:
+    for table in tables:
+        os.close(table.descriptor)
 
 
-def _read_value(table: int, number: int, size: int) -> bytes:
+def _table(descriptor: int) -> Table:
+    """Raises OSError, and the descriptor is closed."""
     info = ctypes.create_string_buffer(_MAP_INFO.size)
-    call(_INFO, struct.pack("=IIQ", table, len(info), ctypes.addressof(info)))
-    kind, _, key_size, value_size = _MAP_INFO.unpack(info.raw)
-    if (kind, key_size, value_size) != (_HASH, 4, size):
-        return b""
-    key, found = ctypes.c_uint32(number), ctypes.create_string_buffer(size)
-    call(_MAP_LOOKUP, _ENTRY.pack(table, ctypes.addressof(key), ctypes.addressof(found), 0))
-    return found.raw
+    try:
+        call(_INFO, struct.pack("=IIQ", descriptor, len(info), ctypes.addressof(info)))
+    except OSError:
+        os.close(descriptor)
+        raise
+    _, number, key_size, value_size = _MAP_INFO.unpack(info.raw)
+    return Table(descriptor, number, key_size, value_size)
 
 
 def call(command: int, attributes: bytes) -> int:

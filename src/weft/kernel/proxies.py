@@ -6,13 +6,13 @@ Numbers as in linux/neighbour.h. The protocol of an entry is the mark by which w
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Collection, Iterator
 from ipaddress import ip_address
 
 from weft.errors import NotFound
 from weft.kernel import links
 from weft.kernel.inside import Inside
+from weft.kernel.ndmsg import NDMSG, RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH
 from weft.kernel.netlink import (
     NLM_F_CREATE,
     NLM_F_REPLACE,
@@ -28,11 +28,6 @@ from weft.kernel.refusal import refusal
 from weft.model import IPAddress
 from weft.plan import ProxyNeighbour
 
-RTM_NEWNEIGH = 28
-RTM_DELNEIGH = 29
-RTM_GETNEIGH = 30
-
-_NDMSG = struct.Struct("=BxHiHBB")  # family, padding, index, state, flags, type
 _NDA_DST, _NDA_PROTOCOL = 1, 12
 _NTF_PROXY = 0x08
 _NUD_PERMANENT = 0x80
@@ -78,17 +73,17 @@ def _delete(rtnl: Netlink, item: ProxyNeighbour) -> Request:
 
 
 def _entry(link: int, address: IPAddress) -> bytes:
-    head = _NDMSG.pack(_FAMILY[address.version], 0, link, _NUD_PERMANENT, _NTF_PROXY, 0)
+    head = NDMSG.pack(_FAMILY[address.version], 0, link, _NUD_PERMANENT, _NTF_PROXY, 0)
     return head + attr(_NDA_DST, address.packed) + u8(_NDA_PROTOCOL, _WEFT)
 
 
 def _get_all(version: int) -> Request:
-    return Request(RTM_GETNEIGH, 0, _NDMSG.pack(_FAMILY[version], 0, 0, 0, _NTF_PROXY, 0))
+    return Request(RTM_GETNEIGH, 0, NDMSG.pack(_FAMILY[version], 0, 0, 0, _NTF_PROXY, 0))
 
 
 def _parse(messages: list[Message]) -> Iterator[tuple[int, IPAddress]]:
     for message in messages:
-        _, _, link, _, flags, _ = _NDMSG.unpack_from(message.body)
-        attrs = attribute_map(message.body, _NDMSG.size)
+        _, _, link, _, flags, _ = NDMSG.unpack_from(message.body)
+        attrs = attribute_map(message.body, NDMSG.size)
         if flags & _NTF_PROXY and attrs.get(_NDA_PROTOCOL) == bytes([_WEFT]):
             yield link, ip_address(attrs[_NDA_DST])

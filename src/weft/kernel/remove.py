@@ -70,6 +70,7 @@ class Remove:
                     case Veth():
                         self._veth(item, stays=item.netns not in ending)
                     case Bridge() if not item.borrowed:
+                        self._visit.guards.forget(self._visit.host.rtnl, item)
                         self._host.append((links.delete(item.name), item))
                     case Uplink() | ProxyNeighbour():
                         for failure in _by_itself(self._visit.host, item):
@@ -86,8 +87,9 @@ class Remove:
                     case Detour() if item.netns not in ending:
                         self._detour(item)
                     case Guard() if (HOST, item.port) in dying:
-                        self._visit.guards.forget(item.port)
+                        self._visit.guards.forget(self._visit.host.rtnl, item)
                     case Guard():
+                        self._visit.guards.forget(self._visit.host.rtnl, item)
                         for failure in self._visit.guards.remove(self._visit.host.rtnl, item.port):
                             self._note(item, failure)
                     case SandboxTable() if item.netns not in ending:
