@@ -49,8 +49,8 @@ class Config:
     """nft rules that decide on forwarded packets before weft does, one a line; absent means none."""
     accept_mark: tuple[int, int] | None = None
     """(mark, mask): packets that somebody else's rules have marked so are let through to containers."""
-    guard: str = "rules"
-    """What keeps containers to their own addresses: rules, or programs, where the kernel takes them."""
+    guard: str = "programs"
+    """What keeps containers to their own addresses: rules, or programs, where the kernel takes them (else rules)."""
     spares: int = 3
     """How many namespaces are made ahead, so that a join need not wait for one; 0 for none."""
     audit_seconds: int = 30

@@ -71,7 +71,7 @@ _HELP = {
     "resolv_conf": "the host's resolver configuration (default /etc/resolv.conf)",
     "forward_rules": "nft rules that decide on forwarded packets before weft does (default /etc/weft/forward.nft)",
     "accept_mark": "let packets with this mark through to containers: 0x2 or 0x2/0xff (default: none)",
-    "guard": "what keeps containers to their addresses: rules (default), or programs, where the kernel takes them",
+    "guard": "what keeps containers to their addresses: programs (default), where the kernel takes them, or rules",
     "spares": "namespaces made ahead for containers to come (default 3)",
     "audit_seconds": "how often kernel and records are compared (default 30)",
 }

@@ -90,13 +90,18 @@ def test_on_no_bridge_of_its_own_a_port_hands_nothing_over():
 
 @in_private_host
 def test_where_others_are_asked_about_bridged_frames_they_still_are():
-    world = World()
+    world = apart()
     sh("sysctl -qw net.bridge.bridge-nf-call-iptables=1")
     for plan in two(world):
         assert world.kernel.missing(plan) == ()
-    assert reaches(world, "10.1.0.3")
     build_wall()
     assert not reaches(world, "10.1.0.3")
+    for asked in (0, 1):
+        sh(f"sysctl -qw net.bridge.bridge-nf-call-iptables={asked}")
+        for plan in (guarded(world, 1)[0], guarded(world, 2)[0]):
+            assert len(world.kernel.missing(plan)) == 1
+            world.kernel.ensure(plan)
+        assert reaches(world, "10.1.0.3") == (not asked)
 
 
 @in_private_host

@@ -93,8 +93,8 @@ def wording(item: Item) -> tuple[str, str]:
         case Guard(port=port):
             return f"{port} lets nothing else out", (
                 "A program at the host's end of the cable drops what is not from the container's own MAC and "
-                "addresses, before the bridge sees it. Where weft.toml does not say "
-                'guard = "programs", or this kernel takes none, the rules of table bridge weft do.'
+                "addresses, before the bridge sees it, and hands what is for neighbours to them directly. Where "
+                'this kernel takes no program, or weft.toml says guard = "rules", table bridge weft does it.'
             )
         case Uplink() | ProxyNeighbour():
             return _wire(item)

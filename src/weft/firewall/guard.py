@@ -1,7 +1,7 @@
 """`table bridge weft`: a container sends from its own addresses only, and is nobody's router or DHCP server.
 
-The sets here say what may leave each port, on every host. What sees to it are the chains that this is about; or, where
-the settings ask for that and the kernel takes them, programs on the ports (guard_program.py), and no chains.
+The sets here say what may leave each port, on every host. What sees to it are programs on the ports (guard_program.py),
+and no chains; or, where the kernel takes none or the settings say so, the chains that this is about.
 
 Theory of operation. Whatever enters a bridge by a container's port is looked up once, as port, MAC and IP address: an
 element per endpoint and family says what may. That one lookup is all that most frames meet. What it does not find is

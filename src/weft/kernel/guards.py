@@ -136,6 +136,7 @@ class Guards:
         """Whether what the program finds in its maps is right."""
         try:
             shared = self._shared(rtnl)
+            shared.look_again()
             bridge = shared.bridge_of(rtnl, item)
             tables = programs.tables_of(program)
         except OSError:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import struct
 from dataclasses import replace
-from functools import cached_property
 
 from weft.firewall.guard_program import NEIGHBOUR, neighbour_key, neighbour_value, raw_mac
 from weft.kernel import links, programs, sysctl
@@ -44,6 +43,7 @@ class Neighbours:
         self.table = found or programs.make_table(*NEIGHBOUR, _NAME)
         self._hosts: set[int] = set()
         """Bridges whose own link is in the map."""
+        self.look_again()
         if found is not None:
             self._drop_gone(rtnl)
 
@@ -54,10 +54,9 @@ class Neighbours:
         """The index of the bridge on which a port hands frames over; 0 if it does not."""
         return links.index_of(rtnl, item.bridge) if item.bridge and not self._others_are_asked else 0
 
-    @cached_property
-    def _others_are_asked(self) -> bool:
-        """Whether somebody else's rules may count on seeing the frames."""
-        return any(sysctl.is_set(replace(switch, value="1")) for switch in BRIDGED)
+    def look_again(self) -> None:
+        """Whether somebody else's rules may count on seeing frames between ports: then they all go to the bridge."""
+        self._others_are_asked = any(sysctl.is_set(replace(switch, value="1")) for switch in BRIDGED)
 
     def write(self, rtnl: Netlink, item: Guard, link: int, bridge: int) -> None:
         """Raises OSError."""
