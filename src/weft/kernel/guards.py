@@ -171,24 +171,29 @@ class Guards:
             failures = rtnl.send([Request(RTM_DELQDISC, 0, ingress_of(link))])
         return list(failures)
 
-    def forget(self, rtnl: Netlink, item: Guard | Bridge) -> None:
-        """Of a port that goes, and its program with it; or of a bridge."""
-        if isinstance(item, Guard):
-            self._forget_port(item.port)
-        if not self.in_force:
-            return
-        try:
-            self._shared(rtnl).drop(rtnl, item)
-        except OSError as error:
-            log.warning("programs may still know what is gone, %s: %s", item, error)
+    def forget(self, rtnl: Netlink, item: Guard) -> None:
+        """Of a port that goes, and its program with it."""
+        link = self._forget_port(item.port)
+        if self.in_force:
+            try:
+                self._shared(rtnl).drop(rtnl, item, link)
+            except OSError as error:
+                log.warning("frames may still be handed to %s: %s", item.port, error)
 
-    def _forget_port(self, port: str) -> None:
+    def forget_bridge(self, rtnl: Netlink, item: Bridge) -> None:
+        """Of a bridge that goes."""
+        if self._neighbours is not None:
+            self._neighbours.drop_bridge(rtnl, item)
+
+    def _forget_port(self, port: str) -> int:
+        """Its index; 0 if nothing was written of it."""
         table, link = self._written.pop(port, (None, 0))
         if table is not None:
             try:
                 programs.drop_value(table, _key(link))
             except OSError as error:
                 log.debug("a guard's value was gone: %s", error)
+        return link
 
     def ahead(self, rtnl: Netlink, port: str, shape: Shape) -> Ahead | None:
         """On a port that is not up; None if there are no programs here. Raises WeftError."""
@@ -197,6 +202,11 @@ class Guards:
         link = links.index_of(rtnl, port)
         self._attach(rtnl, shape, link, f"guard port {port}")
         return Ahead(shape, link)
+
+    def look_again(self) -> None:
+        """The host's switches that `Neighbours.look_again` is about may be others now."""
+        if self._neighbours is not None:
+            self._neighbours.look_again()
 
     def write(self, rtnl: Netlink, ahead: Ahead, item: Guard) -> None:
         """What may come out of the port from now on, and that it may be reached. Raises WeftError."""

@@ -110,6 +110,7 @@ class LinuxKernel:
         if on and not _others_filter():
             for switch in on:
                 sysctl.ensure(switch)
+        self._guards.look_again()
 
     def firewall_text(self) -> str:
         """The host's `table inet weft` as `nft list table` prints it."""

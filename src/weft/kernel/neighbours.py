@@ -43,6 +43,8 @@ class Neighbours:
         self.table = found or programs.make_table(*NEIGHBOUR, _NAME)
         self._hosts: set[int] = set()
         """Bridges whose own link is in the map."""
+        self._keys: dict[int, bytes] = {}
+        """What was written of a port."""
         self.look_again()
         if found is not None:
             self._drop_gone(rtnl)
@@ -60,6 +62,10 @@ class Neighbours:
 
     def write(self, rtnl: Netlink, item: Guard, link: int, bridge: int) -> None:
         """Raises OSError."""
+        key = neighbour_key(bridge, item.mac) if bridge else b""
+        before = self._keys.pop(link, b"")
+        if before not in (b"", key):
+            self._drop(before)
         if not bridge:
             return
         if bridge not in self._hosts:
@@ -67,7 +73,8 @@ class Neighbours:
             if own is not None:
                 programs.write_value(self.table, neighbour_key(bridge, own.mac), neighbour_value(bridge, host=True))
             self._hosts.add(bridge)
-        programs.write_value(self.table, neighbour_key(bridge, item.mac), neighbour_value(link))
+        programs.write_value(self.table, key, neighbour_value(link))
+        self._keys[link] = key
 
     def holds(self, rtnl: Netlink, item: Guard, link: int, bridge: int) -> bool:
         """Raises OSError."""
@@ -76,11 +83,17 @@ class Neighbours:
         found = programs.read_value(self.table, neighbour_key(bridge, item.mac))
         return found == neighbour_value(link) and _is_known(rtnl, link, item.mac)
 
-    def drop(self, rtnl: Netlink, item: Guard | Bridge) -> None:
-        """Nothing is handed to a port, or to the host by that bridge, from now on."""
-        bridge = links.index_of(rtnl, item.bridge if isinstance(item, Guard) else item.name)
-        if isinstance(item, Bridge):
-            self._hosts.discard(bridge)
+    def drop(self, rtnl: Netlink, item: Guard, link: int) -> None:
+        """Nothing is handed to a port from now on. `link`: 0 where this weftd did not write of it."""
+        bridge = links.index_of(rtnl, item.bridge) if item.bridge else 0
+        written = self._keys.pop(link, neighbour_key(bridge, item.mac) if bridge else b"")
+        if written:
+            self._drop(written)
+
+    def drop_bridge(self, rtnl: Netlink, item: Bridge) -> None:
+        """Nothing is handed to the host by a bridge."""
+        bridge = links.index_of(rtnl, item.name)
+        self._hosts.discard(bridge)
         if bridge:
             self._drop(neighbour_key(bridge, item.mac))
 

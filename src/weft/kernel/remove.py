@@ -70,7 +70,7 @@ class Remove:
                     case Veth():
                         self._veth(item, stays=item.netns not in ending)
                     case Bridge() if not item.borrowed:
-                        self._visit.guards.forget(self._visit.host.rtnl, item)
+                        self._visit.guards.forget_bridge(self._visit.host.rtnl, item)
                         self._host.append((links.delete(item.name), item))
                     case Uplink() | ProxyNeighbour():
                         for failure in _by_itself(self._visit.host, item):
