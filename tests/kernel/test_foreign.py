@@ -10,7 +10,7 @@ import pytest
 from tests.hosts import in_private_host, needs_root
 from tests.waiting import PACE
 from weft.explain.health.facts import Chain
-from weft.kernel.foreign import foreign_chains
+from weft.kernel.foreign import foreign_bridge_tables, foreign_chains
 from weft.kernel.legacy import legacy_chains
 
 
@@ -49,6 +49,17 @@ def test_a_host_without_rules_has_no_chains():
 def test_wefts_own_tables_are_nobody_elses():
     shell("nft add table inet weft; nft 'add chain inet weft f { type filter hook forward priority 0; policy drop; }'")
     shell("nft add table ip weft; nft 'add chain ip weft i { type filter hook input priority 0; policy drop; }'")
+    assert foreign_chains() == ()
+
+
+@in_private_host
+def test_tables_with_rules_on_what_crosses_a_bridge():
+    chains = ("prerouting", "forward"), ("forward",), ("output",), ()
+    for table, hooks in zip(("wall", "weft", "out", "empty"), chains, strict=True):
+        shell(f"nft add table bridge {table}; nft add chain bridge {table} mere")
+        for hook in hooks:
+            shell(f"nft 'add chain bridge {table} {hook}s {{ type filter hook {hook} priority 0; }}'")
+    assert foreign_bridge_tables() == ("wall",)
     assert foreign_chains() == ()
 
 

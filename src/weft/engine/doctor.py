@@ -141,6 +141,7 @@ class Examination:
                 lost_namespaces=tuple(self._lost),
                 firewall=self._firewall,
                 guard=self._gate.guarded_by(),
+                hands_over=self._gate.by_programs(),
                 closed=self._closed,
                 user_rules=self._user_rules,
                 refused_rules=self._refused_rules,

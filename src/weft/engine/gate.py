@@ -118,9 +118,9 @@ class Gate:
         """What keeps containers to their own addresses, in words; empty where no network asks for it."""
         if not any(driver_named(network.driver).guards(network) for network in self._parts.records.networks.values()):
             return ""
-        return "programs on their ports" if self._by_programs() else "rules (table bridge weft)"
+        return "programs on their ports" if self.by_programs() else "rules (table bridge weft)"
 
-    def _by_programs(self) -> bool:
+    def by_programs(self) -> bool:
         return self._parts.kernel.guards_by_programs() and not self._rules_too
 
     def text(self) -> str:
@@ -164,7 +164,7 @@ class Gate:
     def _text(self, coming: Network | None = None) -> str:
         records = self._parts.records
         networks = [*records.networks.values(), *([coming] if coming else [])]
-        programs = self._by_programs()
+        programs = self.by_programs()
         return ruleset(
             closed=self.closed(),
             user_rules=self._user_rules.in_force(),

@@ -51,6 +51,17 @@ def foreign_chains() -> tuple[Chain, ...]:
         nft.close()
 
 
+def foreign_bridge_tables() -> tuple[str, ...]:
+    """Tables, not weft's, with rules on frames from one port of a bridge to another. Raises WeftError, likewise."""
+    nft = _JsonNft()
+    try:
+        chains = [entry["chain"] for entry in nft.list("chains") if "chain" in entry]
+    finally:
+        nft.close()
+    asked = (c for c in chains if c["family"] == "bridge" and c.get("hook") in ("prerouting", "forward"))
+    return tuple(dict.fromkeys(chain["table"] for chain in asked if chain["table"] != TABLE))
+
+
 class _Reader:
     def __init__(self, nft: _JsonNft) -> None:
         self._nft = nft

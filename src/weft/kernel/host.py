@@ -103,6 +103,7 @@ class HostLook:
             routes=tuple(_host_routes(routes, there)),
             chains=chains,
             unread_chains=unread,
+            bridge_tables=() if unread else foreign.foreign_bridge_tables(),
             nameservers=self._nameservers(),
         )
 

@@ -44,6 +44,14 @@ def test_rules_of_ones_own_that_nft_refuses_are_for_the_user_to_mend():
     assert "forward.nft: nft refuses" in finding.what
 
 
+@pytest.mark.parametrize("hands_over", [True, False])
+def test_rules_on_bridges_that_do_not_see_what_is_handed_over_are_named(*, hands_over: bool):
+    facts = own(guard="programs on their ports", hands_over=hands_over)
+    found = [f for f in examine(host(bridge_tables=("filter", "wall")), facts).findings if f.level != "ok"]
+    assert [(f.check, f.level, f.fixable) for f in found] == ([("guard", "note", False)] if hands_over else [])
+    assert all(f.what.startswith("table bridge filter, table bridge wall: its rules do not see") for f in found)
+
+
 def test_a_container_without_namespace_is_for_the_user_to_remove():
     [finding] = [f for f in examine(HOST, own(lost_namespaces=("web",))).findings if f.level != "ok"]
     assert not finding.fixable

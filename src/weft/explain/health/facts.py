@@ -87,6 +87,8 @@ class HostFacts:
     chains: tuple[Chain, ...] = ()
     unread_chains: str = ""
     """Why other tools' chains could not be read; empty if they could."""
+    bridge_tables: tuple[str, ...] = ()
+    """Others' tables of nftables that are asked about frames from one port of a bridge to another."""
     nameservers: tuple[str, ...] = ()
     """Upstream servers, of the host or of weft's settings."""
 
@@ -151,6 +153,8 @@ class OwnFacts:
     """Whether `table inet weft` is as it should be."""
     guard: str = ""
     """What keeps containers to their own addresses: programs, or rules; empty where no network asks for it."""
+    hands_over: bool = False
+    """Whether the programs hand frames for neighbours over, past the bridge."""
     closed: tuple[int, ...] = ()
     """The IP versions that weft forwards for its containers alone, since the host forwarded nothing before."""
     user_rules: bool = False

@@ -60,8 +60,20 @@ def check_table(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
 
 
 def check_guard(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
-    if own.guard:
-        yield fine("guard", "weft", f"containers are kept to their own addresses by {own.guard}")
+    if not own.guard:
+        return
+    yield fine("guard", "weft", f"containers are kept to their own addresses by {own.guard}")
+    if own.hands_over and host.bridge_tables:
+        tables = ", ".join(f"table bridge {name}" for name in host.bridge_tables)
+        yield Finding(
+            check="guard",
+            subject="weft",
+            level="note",
+            what=f"{tables}: its rules do not see what containers of one network send each other",
+            why="The programs on their ports hand it over past the bridge. If those rules are to see it, weft.toml "
+            "can have rules guard in place of programs.",
+            mend=("echo 'guard = \"rules\"' >> /etc/weft/weft.toml  # and restart weftd",),
+        )
 
 
 def check_rules(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
