@@ -3,8 +3,10 @@ from __future__ import annotations
 import os
 import pty
 import select
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +50,24 @@ def test_nothing_is_shown_where_there_is_no_terminal(capsys: pytest.CaptureFixtu
     with Progress("x"):
         pass
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("more", "text"), [([], "making network lan"), (["--ipam-driver", "dhcp"], "asking the LAN's DHCP server")]
+)
+def test_who_makes_a_network_sees_what_is_waited_for(more: list[str], text: str, tmp_path: Path):
+    with socket.socket(socket.AF_UNIX) as silent:  # a daemon that takes its time
+        silent.bind(f"{tmp_path}/weft.sock")
+        silent.listen()
+        master, slave = pty.openpty()
+        command = [sys.executable, "-m", "weft.doors.cli", "network", "create", *more, "lan"]
+        environment = {"PYTHONPATH": "src", "LC_ALL": "C.UTF-8", "WEFT_HOST": f"unix://{tmp_path}/weft.sock"}
+        asking = subprocess.Popen(command, stderr=slave, env=environment)
+        os.close(slave)
+        shown = ""
+        while text not in shown and select.select([master], [], [], 20)[0]:
+            shown += os.read(master, 65536).decode()
+        asking.kill()
+        asking.wait()
+        os.close(master)
+    assert f"{text} …" in shown

@@ -19,23 +19,25 @@ FORMAT = Flag("-f --format", "TEMPLATE", "json, or a template such as '{{.Name}}
 
 
 def create(options: Options, session: Session) -> int:
-    made = session.client.networks.create(
-        options.operands[0],
-        driver=options.text("driver") or "bridge",
-        pools=read_pools(
-            subnets=options.many("subnet"),
-            ranges=options.many("ip-range"),
-            gateways=options.many("gateway"),
-            aux=options.many("aux-address"),
-        ),
-        ipv4=options.on("ipv4", default=True),
-        ipv6=options.on("ipv6"),
-        internal=options.on("internal"),
-        options=read_pairs("opt", options.many("opt")),
-        labels=read_pairs("label", options.many("label")),
-        routes=[read_route(text) for text in options.many("route")],
-        ipam=options.text("ipam-driver") or "default",
-    )
+    name, ipam = options.operands[0], options.text("ipam-driver") or "default"
+    with Progress("asking the LAN's DHCP server" if ipam == "dhcp" else f"making network {name}"):
+        made = session.client.networks.create(
+            name,
+            driver=options.text("driver") or "bridge",
+            pools=read_pools(
+                subnets=options.many("subnet"),
+                ranges=options.many("ip-range"),
+                gateways=options.many("gateway"),
+                aux=options.many("aux-address"),
+            ),
+            ipv4=options.on("ipv4", default=True),
+            ipv6=options.on("ipv6"),
+            internal=options.on("internal"),
+            options=read_pairs("opt", options.many("opt")),
+            labels=read_pairs("label", options.many("label")),
+            routes=[read_route(text) for text in options.many("route")],
+            ipam=ipam,
+        )
     session.print(made.id)
     return 0
 
