@@ -208,3 +208,16 @@ def test_what_is_handed_over_is_limited_on_the_way_out_of_the_port():
     assert reaches(world, "10.1.0.3")
     (queue,) = json.loads(sh(f"tc -j -s qdisc show dev {port} root"))
     assert queue["packets"] > 0
+
+
+@in_private_host
+def test_a_port_that_was_unplugged_is_guarded_all_the_same_and_known_once_it_is_back():
+    world = apart()
+    plan, guard = guarded(world, 1)
+    world.kernel.ensure(plan)
+    sh(f"ip link set {guard.port} nomaster; tc qdisc del dev {guard.port} ingress")
+    world.kernel.ensure((guard,))
+    assert "weft_guard" in sh(f"tc filter show dev {guard.port} ingress")
+    assert guard in world.kernel.missing(plan)
+    world.kernel.ensure(plan)
+    assert world.kernel.missing(plan) == ()

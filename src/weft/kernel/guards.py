@@ -121,7 +121,8 @@ class Guards:
             self.write(rtnl, Ahead(shape_of(item), link), item)
             self._attach(rtnl, shape_of(item), link, deed(item))
             for failure in rtnl.send([neighbours.know(link, item.mac)] if item.bridge else []):
-                raise refusal(failure.errno, deed(item), failure.text)
+                if failure.errno != errno.EOPNOTSUPP:  # somebody has unplugged the port: it is told once it is back
+                    raise refusal(failure.errno, deed(item), failure.text)
 
     def holds(self, rtnl: Netlink, item: Guard) -> bool:
         link = links.index_of(rtnl, item.port)
