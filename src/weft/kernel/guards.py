@@ -1,11 +1,5 @@
-"""Programs on ports: put there, told from others, replaced without a gap, taken away.
-
-A program is a filter of the port's ingress (tc's, with direct action). That costs a frame some 60 ns more than the
-newer way, tcx, but is put there and taken away in no time. With tcx the kernel waits for a grace period of RCU (5 to
-28 ms, measured) at each container's start and again at its end, and meanwhile nobody can change any link.
-
-Numbers and layouts as in linux/pkt_sched.h and linux/pkt_cls.h (TCA_BPF_*).
-"""
+"""What may come out of ports, told to the programs on them (`filters`, `programs`) and to whom they hand frames
+(`neighbours`)."""
 
 from __future__ import annotations
 
@@ -19,48 +13,13 @@ from typing import NamedTuple
 
 from weft.errors import NotFound, WeftError
 from weft.firewall.guard_program import NEIGHBOUR, Shape, guard_program, guard_value, shape_of, value_size
-from weft.kernel import links, neighbours, programs
+from weft.kernel import filters, links, neighbours, programs
 from weft.kernel.neighbours import Neighbours
-from weft.kernel.netlink import (
-    NLM_F_CREATE,
-    NLM_F_EXCL,
-    Failure,
-    Message,
-    Netlink,
-    Request,
-    attribute_map,
-    nest,
-    text,
-    u32,
-    zero_terminated,
-)
+from weft.kernel.netlink import Failure, Netlink
 from weft.kernel.netns import Namespaces, log
 from weft.kernel.programs import Table
 from weft.kernel.refusal import refusal
-from weft.kernel.tcmsg import (
-    FIRST,
-    FIRST_OF_ALL,
-    RTM_DELQDISC,
-    RTM_DELTFILTER,
-    RTM_GETQDISC,
-    RTM_GETTFILTER,
-    RTM_NEWQDISC,
-    RTM_NEWTFILTER,
-    TCA_KIND,
-    TCA_OPTIONS,
-    TCMSG,
-    ingress_of,
-    link_of,
-)
 from weft.plan import Bridge, Guard
-
-_NAME = "weft_guard"
-_INGRESS = 0xFFFFFFF2
-"""Of a link with the qdisc ingress, or clsact."""
-_OURS = 1
-"""The handle of our filter, at priority 1."""
-_BPF_FD, _BPF_NAME, _BPF_FLAGS, _BPF_TAG, _BPF_ID = 6, 7, 8, 10, 11
-_DIRECT_ACTION = 1
 
 
 class Ahead(NamedTuple):
@@ -76,15 +35,6 @@ class _Loaded(NamedTuple):
     """Its descriptor."""
     table: Table
     """What it knows of ports."""
-
-
-class _Found(NamedTuple):
-    """A filter at priority 1 of a port."""
-
-    ours: bool
-    tag: bytes
-    program: int
-    """Its id."""
 
 
 class Guards:
@@ -128,10 +78,10 @@ class Guards:
         link = links.index_of(rtnl, item.port)
         if not self.in_force and link not in self._with_filters(rtnl):
             return True
-        found = [one for one in _found(rtnl, link) if one.ours] if link else []
-        if not self.in_force or not found:
-            return not self.in_force and not found
-        return found[0].tag in _tags(shape_of(item)) and self._knows(rtnl, found[0].program, link, item)
+        there = filters.found(rtnl, link) if link else None
+        if not self.in_force or there is None:
+            return not self.in_force and there is None
+        return there.tag in _tags(shape_of(item)) and self._knows(rtnl, there.program, link, item)
 
     def _knows(self, rtnl: Netlink, program: int, link: int, item: Guard) -> bool:
         """Whether what the program finds in its maps is right."""
@@ -156,21 +106,14 @@ class Guards:
     def _with_filters(self, rtnl: Netlink) -> frozenset[int]:
         """Links that a former weftd may have put programs on: asked for once, since this one puts none there."""
         if self._left is None:
-            listed = rtnl.dump(Request(RTM_GETQDISC, 0, TCMSG.pack(0, 0, 0, 0, 0)))
-            self._left = frozenset(link_of(message) for message in listed if _is_for_filters(message))
+            self._left = filters.links_with_filters(rtnl)
         return self._left
 
     def remove(self, rtnl: Netlink, port: str) -> list[Failure]:
         """What others have at the port's ingress stays."""
         self._forget_port(port)
         link = links.index_of(rtnl, port)
-        if not link or not any(one.ours for one in _found(rtnl, link)):
-            return []
-        filter_ = TCMSG.pack(0, link, _OURS, _INGRESS, FIRST_OF_ALL) + text(TCA_KIND, "bpf")
-        failures = rtnl.send([Request(RTM_DELTFILTER, 0, filter_)])
-        if not failures and not _listed(rtnl, link):
-            failures = rtnl.send([Request(RTM_DELQDISC, 0, ingress_of(link))])
-        return list(failures)
+        return filters.detach(rtnl, link) if link else []
 
     def forget(self, rtnl: Netlink, item: Guard) -> None:
         """Of a port that goes, and its program with it."""
@@ -231,29 +174,22 @@ class Guards:
             self._neighbours = None
 
     def _attach(self, rtnl: Netlink, shape: Shape, link: int, deed: str) -> None:
-        """In place of what program there was, if any: a frame meets the one or the other."""
         try:
             program = self._of(rtnl, shape).program
         except OSError as error:
             raise _refused(error, deed) from error
-        options = nest(TCA_OPTIONS, u32(_BPF_FD, program), text(_BPF_NAME, _NAME), u32(_BPF_FLAGS, _DIRECT_ACTION))
-        filter_ = TCMSG.pack(0, link, _OURS, _INGRESS, FIRST_OF_ALL) + text(TCA_KIND, "bpf") + options
-        requests = [
-            Request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, ingress_of(link) + text(TCA_KIND, "ingress")),
-            Request(RTM_NEWTFILTER, NLM_F_CREATE, filter_),
-        ]
-        for failure in rtnl.send(requests):
-            if failure.at or failure.errno != errno.EEXIST:  # somebody else's qdisc will do
-                raise refusal(failure.errno, deed, failure.text)
+        failure = filters.attach(rtnl, link, program)
+        if failure is not None:
+            raise refusal(failure.errno, deed, failure.text)
 
     def _of(self, rtnl: Netlink, shape: Shape) -> _Loaded:
         """Raises OSError."""
         if shape not in self._loaded:
             shared = self._shared(rtnl).table
-            table = programs.make_table(len(_key(0)), value_size(shape), _NAME)
+            table = programs.make_table(len(_key(0)), value_size(shape), filters.NAME)
             try:
                 code = guard_program(shape, table.descriptor, shared.descriptor)
-                self._loaded[shape] = _Loaded(programs.load_classifier(code, _NAME), table)
+                self._loaded[shape] = _Loaded(programs.load_classifier(code, filters.NAME), table)
             except OSError:
                 programs.close([table])
                 raise
@@ -268,22 +204,22 @@ class Guards:
     def _left_table(self, rtnl: Netlink) -> Table | None:
         """The neighbours of programs that a former weftd put on ports."""
         for link in self._with_filters(rtnl):
-            for program in (one.program for one in _found(rtnl, link) if one.ours):
-                tables = programs.tables_of(program)
-                kept = next((table for table in tables if (table.key_size, table.value_size) == NEIGHBOUR), None)
-                programs.close(table for table in tables if table is not kept)
-                if kept is not None:
-                    return kept
+            there = filters.found(rtnl, link)
+            tables = programs.tables_of(there.program) if there is not None else []
+            kept = next((table for table in tables if (table.key_size, table.value_size) == NEIGHBOUR), None)
+            programs.close(table for table in tables if table is not kept)
+            if kept is not None:
+                return kept
         return None
 
 
 def found(rtnl: Netlink, item: Guard) -> str:
     """What is there in its place, in a few words for people."""
     link = links.index_of(rtnl, item.port)
-    ours = next((one for one in _found(rtnl, link) if one.ours), None) if link else None
-    if ours is None:
+    there = filters.found(rtnl, link) if link else None
+    if there is None:
         return ""
-    return "a program that lets other addresses pass" if ours.tag in _tags(shape_of(item)) else "another program"
+    return "a program that lets other addresses pass" if there.tag in _tags(shape_of(item)) else "another program"
 
 
 def deed(item: Guard) -> str:
@@ -320,32 +256,6 @@ class _InForce(Guards):
 
 def _refused(error: OSError, deed: str) -> WeftError:
     return refusal(error.errno or 0, deed, error.strerror or "")
-
-
-def _is_for_filters(message: Message) -> bool:
-    return attribute_map(message.body, TCMSG.size).get(TCA_KIND) in (b"ingress\0", b"clsact\0")
-
-
-def _found(rtnl: Netlink, link: int) -> list[_Found]:
-    return [one for message in _listed(rtnl, link) if (one := _parse(message)) is not None]
-
-
-def _listed(rtnl: Netlink, link: int) -> list[Message]:
-    """The filters at a link's ingress."""
-    messages = rtnl.dump(Request(RTM_GETTFILTER, 0, TCMSG.pack(0, link, 0, _INGRESS, 0)))
-    return [message for message in messages if TCMSG.unpack_from(message.body)[2]]  # not those that hold others
-
-
-def _parse(message: Message) -> _Found | None:
-    _, _, handle, _, info = TCMSG.unpack_from(message.body)
-    attrs = attribute_map(message.body, TCMSG.size)
-    if info & ~0xFFFF != FIRST or attrs.get(TCA_KIND) != b"bpf\0":
-        return None
-    options = attribute_map(attrs.get(TCA_OPTIONS, b""))
-    direct = options.get(_BPF_FLAGS, b"\0")[0] & _DIRECT_ACTION
-    name = zero_terminated(options.get(_BPF_NAME, b""))
-    program = int.from_bytes(options.get(_BPF_ID, b""), "little")
-    return _Found(handle == _OURS and name == _NAME and bool(direct), options.get(_BPF_TAG, b""), program)
 
 
 def _key(link: int) -> bytes:
