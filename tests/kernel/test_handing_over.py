@@ -13,6 +13,7 @@ from ipaddress import ip_address
 import pytest
 
 from tests.hosts import in_private_host
+from tests.kernel.test_bridged_frames import set_switch
 from tests.kernel.world import BRIDGE, NETWORK, World, has_gone, link_names, sh
 from tests.kinds import needs_programs
 from weft.firewall.guard_program import neighbour_key
@@ -91,13 +92,13 @@ def test_on_no_bridge_of_its_own_a_port_hands_nothing_over():
 @in_private_host
 def test_where_others_are_asked_about_bridged_frames_they_still_are():
     world = apart()
-    sh("sysctl -qw net.bridge.bridge-nf-call-iptables=1")
+    set_switch("1")
     for plan in two(world):
         assert world.kernel.missing(plan) == ()
     build_wall()
     assert not reaches(world, "10.1.0.3")
     for asked in (0, 1):
-        sh(f"sysctl -qw net.bridge.bridge-nf-call-iptables={asked}")
+        set_switch(f"{asked}")
         for plan in (guarded(world, 1)[0], guarded(world, 2)[0]):
             assert len(world.kernel.missing(plan)) == 1
             world.kernel.ensure(plan)
