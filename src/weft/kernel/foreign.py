@@ -55,18 +55,22 @@ def foreign_bridge_tables() -> tuple[str, ...]:
     """Tables, not weft's, with rules on frames from one port of a bridge to another. Raises WeftError, likewise."""
     nft = _JsonNft()
     try:
-        chains = [entry["chain"] for entry in nft.list("chains") if "chain" in entry]
+        chains = _all_chains(nft)
     finally:
         nft.close()
     asked = (c for c in chains if c["family"] == "bridge" and c.get("hook") in ("prerouting", "forward"))
     return tuple(dict.fromkeys(chain["table"] for chain in asked if chain["table"] != TABLE))
 
 
+def _all_chains(nft: _JsonNft) -> list[Mapping[str, Any]]:
+    return [entry["chain"] for entry in nft.list("chains") if "chain" in entry]
+
+
 class _Reader:
     def __init__(self, nft: _JsonNft) -> None:
         self._nft = nft
         self._rules: dict[Key, list[Rule]] = {}
-        self._all = [entry["chain"] for entry in nft.list("chains") if "chain" in entry]
+        self._all = _all_chains(nft)
 
     def chains(self) -> Iterator[Chain]:
         for chain in self._all:

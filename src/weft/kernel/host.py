@@ -82,7 +82,7 @@ class HostLook:
     # What `engine.doctor` asks for
 
     def host(self, *, probing: bool = True) -> HostFacts:
-        """`probing`: also try out what the kernel can do."""
+        """`probing`: also try out what the kernel can do, and look at what only doctors ask for."""
         rtnl = Netlink(socket.NETLINK_ROUTE)
         try:
             there = {link.index: link for link in map(links.parse, rtnl.dump(links.get_all()))}
@@ -103,7 +103,7 @@ class HostLook:
             routes=tuple(_host_routes(routes, there)),
             chains=chains,
             unread_chains=unread,
-            bridge_tables=() if unread else foreign.foreign_bridge_tables(),
+            bridge_tables=foreign.foreign_bridge_tables() if probing and not unread else (),
             nameservers=self._nameservers(),
         )
 

@@ -52,6 +52,12 @@ def test_rules_on_bridges_that_do_not_see_what_is_handed_over_are_named(*, hands
     assert all(f.what.startswith("table bridge filter, table bridge wall: its rules do not see") for f in found)
 
 
+def test_where_bridged_frames_are_shown_to_the_firewall_rules_on_bridges_see_them_all():
+    facts = own(guard="programs on their ports", hands_over=True)
+    shown = host(bridge_tables=("wall",), sysctls={"net.bridge.bridge-nf-call-iptables": "1"})
+    assert "guard" not in [f.check for f in examine(shown, facts).findings if f.level != "ok"]
+
+
 def test_a_container_without_namespace_is_for_the_user_to_remove():
     [finding] = [f for f in examine(HOST, own(lost_namespaces=("web",))).findings if f.level != "ok"]
     assert not finding.fixable

@@ -63,7 +63,7 @@ def check_guard(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
     if not own.guard:
         return
     yield fine("guard", "weft", f"containers are kept to their own addresses by {own.guard}")
-    if own.hands_over and host.bridge_tables:
+    if own.hands_over and host.bridge_tables and not _bridged_frames_are_shown(host):
         tables = ", ".join(f"table bridge {name}" for name in host.bridge_tables)
         yield Finding(
             check="guard",
@@ -74,6 +74,11 @@ def check_guard(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
             "can have rules guard in place of programs.",
             mend=("echo 'guard = \"rules\"' >> /etc/weft/weft.toml  # and restart weftd",),
         )
+
+
+def _bridged_frames_are_shown(host: HostFacts) -> bool:
+    """To the host's firewall: then programs hand nothing over."""
+    return any(host.sysctls.get(f"net.bridge.bridge-nf-call-{rules}") == "1" for rules in ("iptables", "ip6tables"))
 
 
 def check_rules(host: HostFacts, own: OwnFacts) -> Iterator[Finding]:
