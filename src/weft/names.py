@@ -94,6 +94,11 @@ def mac_of(address: IPv4Address | IPv6Address) -> str:
     return (prefix + address.packed[-4:]).hex(":")
 
 
+def mac_bytes(mac: str) -> bytes:
+    """As it is on the wire: six bytes."""
+    return bytes.fromhex(mac.replace(":", ""))
+
+
 def mac_of_endpoint(endpoint_id: str) -> str:
     """A locally administered MAC for whoever needs one before there is an address."""
     return f"02:44:{':'.join(endpoint_id[at : at + 2] for at in range(0, 8, 2))}"

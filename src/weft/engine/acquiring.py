@@ -17,6 +17,7 @@ from weft.engine.parts import Parts
 from weft.engine.worker import Worker
 from weft.errors import Conflict, Unavailable, WeftError
 from weft.model import DhcpClient, DhcpLease, Network
+from weft.names import mac_bytes
 
 PATIENCE = 10.0
 """Seconds that a join waits for a server."""
@@ -111,10 +112,6 @@ class Acquiring:
 
 def identity_of(who: DhcpClient) -> Identity:
     return identity(who.endpoint, mac_bytes(who.mac), who.hostname)
-
-
-def mac_bytes(mac: str) -> bytes:
-    return bytes.fromhex(mac.replace(":", ""))
 
 
 def lease_of(who: DhcpClient, grant: Grant, now: float) -> DhcpLease:

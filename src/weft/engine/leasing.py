@@ -21,7 +21,7 @@ from weft.dhcp.client import Grant, identity
 from weft.drivers import claim_on_parent
 from weft.drivers.parents import Uplink
 from weft.engine import leased, nicknames, wanted
-from weft.engine.acquiring import PATIENCE, Acquiring, Wish, mac_bytes, no_answer
+from weft.engine.acquiring import PATIENCE, Acquiring, Wish, no_answer
 from weft.engine.aside import aside
 from weft.engine.events import Event
 from weft.engine.renewing import Renewing
@@ -87,7 +87,7 @@ class Leasing:
     async def _offer(self, spec: NetworkSpec, parent: str) -> Grant:
         """By a client that has never been seen: whoever is asked for by the parent's MAC may be the host itself."""
         ident = spec.id or names.new_id()
-        who = identity(ident, mac_bytes(names.mac_of_endpoint(ident)), "")
+        who = identity(ident, names.mac_bytes(names.mac_of_endpoint(ident)), "")
         offer, other = await aside(
             self._servers.discover, parent, who, fits=lambda offer: offer.interface is not None, seconds=PATIENCE
         )

@@ -17,11 +17,12 @@ from functools import partial
 from ipaddress import IPv4Interface
 
 from weft.dhcp.client import Grant, Refusal
-from weft.engine.acquiring import Acquiring, Wish, identity_of, lapsed, lease_of, mac_bytes
+from weft.engine.acquiring import Acquiring, Wish, identity_of, lapsed, lease_of
 from weft.engine.aside import aside
 from weft.engine.readdressing import Readdressing
 from weft.errors import WeftError
 from weft.model import DhcpClient, DhcpLease, Endpoint
+from weft.names import mac_bytes
 
 _log = logging.getLogger("weft.dhcp")
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from weft.model import IPAddress
+from weft.names import mac_bytes
 
 _ETH_ARP = 0x0806
 _ETH_IPV6 = 0x86DD
@@ -26,7 +27,7 @@ def announce(ifname: str, mac: str, addresses: Sequence[IPAddress]) -> socket.so
     """
     sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     try:
-        hardware = bytes.fromhex(mac.replace(":", "")) if mac else _mac_of(sender, ifname)
+        hardware = mac_bytes(mac) if mac else _mac_of(sender, ifname)
         for address in addresses:
             frame = _arp(hardware, address) if isinstance(address, IPv4Address) else _advertisement(hardware, address)
             sender.sendto(frame, (ifname, 0))

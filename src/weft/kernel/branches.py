@@ -30,7 +30,7 @@ from weft.kernel.netlink import (
     u32,
 )
 from weft.kernel.refusal import refusal
-from weft.names import CHILD_GROUP, LINK_GROUP
+from weft.names import CHILD_GROUP, LINK_GROUP, mac_bytes
 from weft.plan import HOST, Child, Dummy, Parent, Vlan
 
 _IFLA_ADDRESS = 1
@@ -307,7 +307,7 @@ def _child_values(item: Child, parent: int, namespace: int) -> bytes:
     if item.netns != HOST:
         values += u32(_IFLA_NET_NS_FD, namespace)
     if item.mac:
-        values += attr(_IFLA_ADDRESS, bytes.fromhex(item.mac.replace(":", "")))
+        values += attr(_IFLA_ADDRESS, mac_bytes(item.mac))
     return values + u32(_IFLA_MTU, item.mtu) if item.mtu else values
 
 

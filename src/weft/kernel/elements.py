@@ -20,7 +20,7 @@ from weft.kernel import nfnetlink as nf
 from weft.kernel.listing import Found, list_elements, parse_elements
 from weft.kernel.netlink import NLM_F_CREATE, Failure, Netlink, Request, attr, be32, nest, text
 from weft.kernel.refusal import all_of, refusal
-from weft.names import TABLE
+from weft.names import TABLE, mac_bytes
 from weft.plan import Atom, Mac, NftElement, Span, TableFamily
 
 _PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
@@ -137,7 +137,7 @@ def _atom(kind: Kind, atom: Atom) -> bytes:
     if kind == "ifname" and isinstance(atom, str):
         return atom.encode().ljust(16, b"\0")
     if kind == "ether_addr" and isinstance(atom, Mac):
-        return bytes.fromhex(atom.replace(":", ""))
+        return mac_bytes(atom)
     raw = getattr(atom, "packed", b"")
     if not isinstance(raw, bytes) or len(raw) != _SIZES[kind]:
         raise Invalid(f"{atom!r} is no {kind}")

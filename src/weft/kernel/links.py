@@ -335,7 +335,7 @@ def parse_stats(message: Message) -> LinkStats:
 
 
 def _address(mac: str) -> bytes:
-    return attr(_IFLA_ADDRESS, bytes.fromhex(mac.replace(":", "")))
+    return attr(_IFLA_ADDRESS, names.mac_bytes(mac))
 
 
 def _number(payload: bytes | None) -> int:
