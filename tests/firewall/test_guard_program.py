@@ -10,7 +10,6 @@ import ctypes
 import os
 import socket
 import struct
-import sys
 from collections.abc import Iterator
 from ipaddress import ip_address
 
@@ -49,6 +48,7 @@ from weft.firewall.guard_program import (
     guard_value,
     neighbour_key,
     neighbour_value,
+    port_key,
     shape_of,
     value_size,
 )
@@ -89,8 +89,7 @@ class Loaded:
         shape = shape_of(guard)
         self._values = programs.make_table(4, value_size(shape), "test")
         self._neighbours = programs.make_table(*NEIGHBOUR, "test")
-        link = _LOOPBACK.to_bytes(4, sys.byteorder)
-        programs.write_value(self._values, link, guard_value(guard, bridge))
+        programs.write_value(self._values, port_key(_LOOPBACK), guard_value(guard, bridge))
         for key, value in (
             (neighbour_key(_BRIDGE, OTHER.mac), neighbour_value(_PORT_OF_OTHER)),
             (neighbour_key(_BRIDGE, GATEWAY), neighbour_value(_BRIDGE, host=True)),

@@ -121,6 +121,7 @@ class Gate:
         return "programs on their ports" if self.by_programs() else "rules (table bridge weft)"
 
     def by_programs(self) -> bool:
+        """Whether every port has its program, so that no chains are needed."""
         return self._parts.kernel.guards_by_programs() and not self._rules_too
 
     def text(self) -> str:

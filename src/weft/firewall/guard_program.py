@@ -1,5 +1,6 @@
 """What guard.py's chains do, as a program on a container's port: it drops what the container may not send.
-It also hands what may pass to who it is for, if that is somebody on the same bridge whom it knows.
+
+It also hands what may pass to whom it is for, if that is somebody on the same bridge whom it knows.
 
 Theory of operation. The program is asked before the bridge is, for each frame that comes out of a cable, and says
 "drop" or "go on", which leaves the frame to whoever else may have a say. By the port's index it finds the port's MAC
@@ -64,6 +65,7 @@ from weft.firewall.ebpf import (
     store,
     subtract,
 )
+from weft.names import mac_bytes
 from weft.plan import Guard
 
 DROP = 2
@@ -127,12 +129,17 @@ def guard_value(guard: Guard, bridge: int) -> bytes:
     """What is in the map for a port: its MAC, the bridge on which others are reached directly (its index; 0 for none),
     IPv4 and IPv6 addresses."""
     listed = sorted(guard.addresses, key=lambda address: address.version)
-    head = raw_mac(guard.mac).ljust(_BRIDGE, b"\0") + bridge.to_bytes(4, sys.byteorder)
+    head = mac_bytes(guard.mac).ljust(_BRIDGE, b"\0") + _index(bridge)
     return head + b"".join(address.packed for address in listed)
 
 
+def port_key(link: int) -> bytes:
+    """Of a port's value: the port's index."""
+    return _index(link)
+
+
 def neighbour_key(bridge: int, mac: str) -> bytes:
-    return bridge.to_bytes(4, sys.byteorder) + raw_mac(mac).ljust(8, b"\0")
+    return _index(bridge) + mac_bytes(mac).ljust(8, b"\0")
 
 
 def neighbour_value(link: int, *, host: bool = False) -> bytes:
@@ -140,12 +147,17 @@ def neighbour_value(link: int, *, host: bool = False) -> bytes:
     return struct.pack("=II", link, _INTO if host else 0)
 
 
+def link_of_neighbour(value: bytes) -> int:
+    link: int = struct.unpack_from("=I", value)[0]
+    return link
+
+
 NEIGHBOUR = (12, 8)
 """Sizes of key and value."""
 
 
-def raw_mac(mac: str) -> bytes:
-    return bytes.fromhex(mac.replace(":", ""))
+def _index(link: int) -> bytes:
+    return link.to_bytes(4, sys.byteorder)
 
 
 def guard_program(shape: Shape, table: int, neighbours: int) -> bytes:
@@ -330,7 +342,7 @@ def _icmp6(own: list[int], table: int) -> Iterator[Step | str]:
 
 
 def _deliver(neighbours: int) -> Iterator[Step | str]:
-    """R0 and R2 are as they were at first: nobody comes here after a call."""
+    """R0 and R2 are as they were at first: nobody comes here who has called more than `_look_up`."""
     yield "deliver"
     yield load(4, R4, R0, _BRIDGE)
     yield jump_if(R4, "==", 0, "go on")

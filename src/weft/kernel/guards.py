@@ -6,13 +6,12 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import sys
 from functools import cache, cached_property
 from ipaddress import ip_address
 from typing import NamedTuple
 
 from weft.errors import NotFound, WeftError
-from weft.firewall.guard_program import NEIGHBOUR, Shape, guard_program, guard_value, shape_of, value_size
+from weft.firewall.guard_program import NEIGHBOUR, Shape, guard_program, guard_value, port_key, shape_of, value_size
 from weft.kernel import filters, links, neighbours, programs
 from weft.kernel.neighbours import Neighbours
 from weft.kernel.netlink import Failure, Netlink
@@ -38,8 +37,11 @@ class _Loaded(NamedTuple):
 
 
 class Guards:
-    def __init__(self, namespaces: Namespaces, *, wanted: bool) -> None:
-        """Not `wanted`: ports are to have no programs, whatever the kernel can do."""
+    def __init__(self, namespaces: Namespaces | None, *, wanted: bool) -> None:
+        """Not `wanted`: ports are to have no programs, whatever the kernel can do.
+
+        `namespaces`: where to try out what it can do; None: it is not asked.
+        """
         self._namespaces = namespaces
         self._wanted = wanted
         self._loaded: dict[Shape, _Loaded] = {}
@@ -51,8 +53,8 @@ class Guards:
     @cached_property
     def in_force(self) -> bool:
         """Whether guards are programs here."""
-        if not self._wanted:
-            return False
+        if not self._wanted or self._namespaces is None:
+            return self._wanted
         refused = self._namespaces.scratch(why_not)
         if refused:
             log.info("containers are kept to their addresses by rules: %s", refused)
@@ -93,10 +95,11 @@ class Guards:
         except OSError:
             return False
         try:
-            own = next((table for table in tables if table.id != shared.table.id), None)
-            if own is None or len(tables) != len(_Loaded._fields) or own.value_size != value_size(shape_of(item)):
+            of_ports = [table for table in tables if table.id != shared.table.id]
+            if len(tables) != 2 or len(of_ports) != 1 or of_ports[0].value_size != value_size(shape_of(item)):
                 return False
-            value = programs.read_value(own, _key(link))
+            (own,) = of_ports
+            value = programs.read_value(own, port_key(link))
             return value == guard_value(item, bridge) and shared.holds(rtnl, item, link, bridge)
         except OSError:
             return False
@@ -134,7 +137,7 @@ class Guards:
         table, link = self._written.pop(port, (None, 0))
         if table is not None:
             try:
-                programs.drop_value(table, _key(link))
+                programs.drop_value(table, port_key(link))
             except OSError as error:
                 log.debug("a guard's value was gone: %s", error)
         return link
@@ -157,7 +160,7 @@ class Guards:
         try:
             table, shared = self._of(rtnl, ahead.shape).table, self._shared(rtnl)
             bridge = shared.bridge_of(rtnl, item)
-            programs.write_value(table, _key(ahead.link), guard_value(item, bridge))
+            programs.write_value(table, port_key(ahead.link), guard_value(item, bridge))
             shared.write(rtnl, item, ahead.link, bridge)
         except OSError as error:
             raise _refused(error, deed(item)) from error
@@ -186,7 +189,7 @@ class Guards:
         """Raises OSError."""
         if shape not in self._loaded:
             shared = self._shared(rtnl).table
-            table = programs.make_table(len(_key(0)), value_size(shape), filters.NAME)
+            table = programs.make_table(len(port_key(0)), value_size(shape), filters.NAME)
             try:
                 code = guard_program(shape, table.descriptor, shared.descriptor)
                 self._loaded[shape] = _Loaded(programs.load_classifier(code, filters.NAME), table)
@@ -205,7 +208,10 @@ class Guards:
         """The neighbours of programs that a former weftd put on ports."""
         for link in self._with_filters(rtnl):
             there = filters.found(rtnl, link)
-            tables = programs.tables_of(there.program) if there is not None else []
+            try:
+                tables = programs.tables_of(there.program) if there is not None else []
+            except OSError:
+                continue  # it went with its port, such as one that weftd had made ahead
             kept = next((table for table in tables if (table.key_size, table.value_size) == NEIGHBOUR), None)
             programs.close(table for table in tables if table is not kept)
             if kept is not None:
@@ -231,7 +237,7 @@ def why_not() -> str:
     """Why programs cannot be had; empty if they can. To be called in a namespace that is thrown away."""
     rtnl = Netlink(socket.NETLINK_ROUTE)
     trial = Guard("lo", "02:00:00:00:00:01", (ip_address("127.0.0.1"), ip_address("::1")))
-    guards = _InForce()
+    guards = Guards(None, wanted=True)
     try:
         guards.ensure(rtnl, trial)
         return "" if guards.holds(rtnl, trial) else "the kernel does not show programs as they were loaded"
@@ -242,24 +248,8 @@ def why_not() -> str:
         rtnl.close()
 
 
-class _InForce(Guards):
-    """As if it were known that there are programs."""
-
-    in_force = True
-
-    def __init__(self) -> None:
-        self._loaded = {}
-        self._neighbours = None
-        self._written = {}
-        self._left = None
-
-
 def _refused(error: OSError, deed: str) -> WeftError:
     return refusal(error.errno or 0, deed, error.strerror or "")
-
-
-def _key(link: int) -> bytes:
-    return link.to_bytes(4, sys.byteorder)
 
 
 @cache

@@ -13,15 +13,15 @@ Numbers as in linux/neighbour.h.
 from __future__ import annotations
 
 import errno
-import struct
 from dataclasses import replace
 
-from weft.firewall.guard_program import NEIGHBOUR, neighbour_key, neighbour_value, raw_mac
+from weft.firewall.guard_program import NEIGHBOUR, link_of_neighbour, neighbour_key, neighbour_value
 from weft.kernel import links, programs, sysctl
 from weft.kernel.ndmsg import NDMSG, RTM_GETNEIGH, RTM_NEWNEIGH
 from weft.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, Failure, Message, Netlink, Request, attr, attribute_map
 from weft.kernel.netns import log
 from weft.kernel.programs import Table
+from weft.names import mac_bytes
 from weft.plan import HOST, Bridge, Guard, Sysctl
 
 _NAME = "weft_neighbour"
@@ -108,7 +108,7 @@ class Neighbours:
         there = {links.parse(message).index for message in rtnl.dump(links.get_all())}
         for key in programs.keys_of(self.table):
             value = programs.read_value(self.table, key)
-            if value and struct.unpack_from("=I", value)[0] not in there:
+            if value and link_of_neighbour(value) not in there:
                 self._drop(key)
 
 
@@ -121,7 +121,7 @@ def _is_known(rtnl: Netlink, link: int, mac: str) -> bool:
     for message in _answer(rtnl, Request(RTM_GETNEIGH, 0, _entry(link, mac, state=0))):
         _, _, port, state, _, _ = NDMSG.unpack_from(message.body)
         if port == link and state & _NUD_NOARP:
-            return attribute_map(message.body, NDMSG.size).get(_NDA_LLADDR) == raw_mac(mac)
+            return attribute_map(message.body, NDMSG.size).get(_NDA_LLADDR) == mac_bytes(mac)
     return False
 
 
@@ -131,4 +131,4 @@ def _answer(rtnl: Netlink, request: Request) -> list[Message]:
 
 
 def _entry(link: int, mac: str, *, state: int) -> bytes:
-    return NDMSG.pack(_AF_BRIDGE, 0, link, state, _NTF_MASTER, 0) + attr(_NDA_LLADDR, raw_mac(mac))
+    return NDMSG.pack(_AF_BRIDGE, 0, link, state, _NTF_MASTER, 0) + attr(_NDA_LLADDR, mac_bytes(mac))
