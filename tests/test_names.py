@@ -20,6 +20,16 @@ def test_ids_are_dockers_and_never_the_same():
     assert {names.short(ident) for ident in made} == {ident[:12] for ident in made}
 
 
+def test_no_word_is_the_beginning_of_an_id():
+    made = [names.new_id() for _ in range(1000)]
+    assert {ident[0] for ident in made} == set("0123456789")
+    assert names.new_id("db").startswith("db")  # who gives the beginning means it
+
+
+def test_a_short_id_is_not_a_number():
+    assert not any(names.short(names.new_id()).isdecimal() for _ in range(5000))
+
+
 def test_link_names_fit_the_kernel_and_say_whose_they_are():
     ident = names.new_id()
     for link in (names.bridge(ident), names.veth(ident)):

@@ -30,8 +30,15 @@ container may run a server of its own on 0.0.0.0:53."""
 
 
 def new_id(beginning: str = "") -> str:
-    """A fresh id: 64 hex digits, as Docker's, the first of them given or not."""
-    return beginning + secrets.token_hex(32)[len(beginning) :]
+    """A fresh id: 64 hex digits, as Docker's, the first of them given or not.
+
+    If not, it begins with a decimal digit: things are found by the beginning of an id too, and no word ("db", "cafe")
+    may find what bears another name. Its short form is not digits alone, which is no good host name.
+    """
+    while True:
+        ident = beginning + secrets.token_hex(32)[len(beginning) :]
+        if beginning or (ident[0].isdecimal() and not short(ident).isdecimal()):
+            return ident
 
 
 def fixed_id(place: str, name: str) -> str:
