@@ -99,6 +99,8 @@ HOSTS_BRIDGES = {
     " ip address add 10.20.0.6/24 dev br0; ip -6 address add fd20::5/64 dev br0 nodad",
     "with a port": "ip link add br0 type bridge; ip link add port type veth peer name far;"
     " ip link set port master br0 up; ip link set far up; ip link set br0 up",
+    "with a port of a high MAC": "ip link add br0 type bridge; ip link add port address fe:f0:00:00:00:01 type veth"
+    " peer name far; ip link set port master br0 up; ip link set far up; ip link set br0 up",
     "of another kind": "ip link add br0 mtu 1400 type bridge stp_state 0 forward_delay 0 ageing_time 1000"
     " mcast_snooping 0; ip link set br0 up; sysctl -qw net.ipv4.conf.br0.route_localnet=1",
 }

@@ -139,7 +139,7 @@ def add_spare(name: str, peer: str, namespace: int) -> Request:
 
 def _outer(name: str) -> bytes:
     """The host's end of a pair, with a MAC so high that a bridge which takes the lowest of its ports' has another."""
-    mac = b"\xfe\x77" + zlib.crc32(name.encode()).to_bytes(4, "big")
+    mac = b"\xfe\xff" + zlib.crc32(name.encode()).to_bytes(4, "big")
     return _NOTHING + text(_IFLA_IFNAME, name) + attr(_IFLA_ADDRESS, mac)
 
 
