@@ -57,13 +57,8 @@ class Doctor:
     ) -> None:
         """`counters`: what the name server has counted; may raise WeftError."""
         self._parts = parts
-        self._gate = gate
         self._converge = converge
-        self._reader = reader
-        self._counters = counters
-
-    def examination(self) -> Examination:
-        return Examination(self._parts, self._gate, self._converge, self._reader, self._counters)
+        self.examination = partial(Examination, parts, gate, converge, reader, counters)
 
     def repairs(self) -> Iterator[Piece]:
         """The pieces of putting right what is weft's own; each does nothing if nothing is wrong."""
