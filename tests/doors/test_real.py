@@ -219,7 +219,37 @@ def test_events_are_shown_as_they_happen(weftd: Weftd):
         "container destroy short\n",
     ]
     program.send_signal(signal.SIGINT)
-    assert program.wait(10) == 130
+    assert program.wait(10) == -signal.SIGINT
+    program.stdout.close()
+
+
+def test_ctrl_c_is_not_lost_where_a_command_is_about_to_wait(weftd: Weftd):
+    weftd.cli("run", "--name", "brief", "true")
+    weftd.cli("run", "-d", "--name", "long", "sh", "-c", "echo ready; sleep 100")
+    endless = (("wait", "brief", "long"), ("logs", "-f", "long"), ("events", "--since", "1h"))
+    for words in endless:
+        program = start(weftd, *words, stdout=subprocess.PIPE)
+        assert program.stdout is not None
+        assert program.stdout.readline()
+        program.send_signal(signal.SIGINT)
+        # The kernel has ended it: Python would have to come to its next instruction first.
+        assert program.wait(10) == -signal.SIGINT, words
+        program.stdout.close()
+    weftd.cli("rm", "-f", "brief", "long")
+
+
+def test_who_was_started_with_ctrl_c_ignored_ignores_it(weftd: Weftd):
+    weftd.cli("run", "--name", "brief", "true")
+    weftd.cli("run", "-d", "--name", "long", "sleep", "100")
+    words = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    cli = [sys.executable, "-m", "weft.doors.cli", "wait", "brief", "long"]
+    command = [sys.executable, "-c", words, *cli]
+    program = weftd.host.popen(command, env=weftd.environment, stdout=subprocess.PIPE)
+    assert program.stdout is not None
+    assert program.stdout.readline() == "0\n"
+    program.send_signal(signal.SIGINT)
+    weftd.cli("rm", "-f", "brief", "long")
+    assert program.wait(10) == 0
     program.stdout.close()
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 from weft.doors.cli.flags import Command, Flag, Options, each
+from weft.doors.cli.interrupts import EndedByInterrupts
 from weft.doors.cli.options import read_signal, read_time
 from weft.doors.cli.output import (
     ago,
@@ -104,15 +106,16 @@ def logs(options: Options, session: Session) -> int:
         raise Conflict(f"container {container.name!r} has no log: weft did not start its process")
     now = time.time()
     since, until, tail = options.text("since"), options.text("until"), options.text("tail")
-    shim.logs(
-        container.log,
-        console=container.console or "",
-        follow=options.on("follow"),
-        since=None if since is None else read_time("since", since, now=now),
-        until=None if until is None else read_time("until", until, now=now),
-        tail=None if tail in (None, "all") else _count("tail", tail or ""),
-        timestamps=options.on("timestamps"),
-    )
+    with EndedByInterrupts():
+        shim.logs(
+            container.log,
+            console=container.console or "",
+            follow=options.on("follow"),
+            since=None if since is None else read_time("since", since, now=now),
+            until=None if until is None else read_time("until", until, now=now),
+            tail=None if tail in (None, "all") else _count("tail", tail or ""),
+            timestamps=options.on("timestamps"),
+        )
     return 0
 
 
@@ -136,12 +139,14 @@ def kill(options: Options, session: Session) -> int:
 
 def wait(options: Options, session: Session) -> int:
     code = 0
-    for ref in options.operands:
-        try:
-            session.print(str(session.client.containers.wait(ref)))
-        except NotFound as error:
-            session.complain(error.message)
-            code = 1
+    with EndedByInterrupts():
+        for ref in options.operands:
+            try:
+                session.print(str(session.client.containers.wait(ref)))
+                sys.stdout.flush()
+            except NotFound as error:
+                session.complain(error.message)
+                code = 1
     return code
 
 

@@ -8,6 +8,7 @@ import time
 
 from weft import __version__
 from weft.doors.cli.flags import Command, Flag, Options
+from weft.doors.cli.interrupts import EndedByInterrupts
 from weft.doors.cli.options import read_time
 from weft.doors.cli.output import bytes_text, matches, table
 from weft.doors.cli.session import Session
@@ -32,11 +33,12 @@ def events(options: Options, session: Session) -> int:
         follow=options.on("follow", default=True),
     )
     show = _presentation(options)
-    for event in news:
-        known = {"type": event.type, "action": event.action, "name": event.name, "id": event.id}
-        if matches(options.many("filter"), known, {}, begins=("action",)):
-            session.print(show(event))
-            sys.stdout.flush()
+    with EndedByInterrupts():
+        for event in news:
+            known = {"type": event.type, "action": event.action, "name": event.name, "id": event.id}
+            if matches(options.many("filter"), known, {}, begins=("action",)):
+                session.print(show(event))
+                sys.stdout.flush()
     return 0
 
 
