@@ -107,7 +107,8 @@ def test_a_change_keeps_what_is_queued():
     assert before["qlen"] >= 3  # as many as ping's own buffer lets wait
     world.kernel.ensure((replace(slowest, rate=9_000),))
     (after,) = json.loads(sh("tc -j -s qdisc show dev wv-0001eth0"))
-    assert after["qlen"] >= before["qlen"] - 1
+    # A frame a second leaves meanwhile, and on a slow machine more than one.
+    assert after["qlen"] + after["packets"] >= before["qlen"] + before["packets"]
     assert (after["drops"], after["handle"]) == (before["drops"], before["handle"])
 
 
